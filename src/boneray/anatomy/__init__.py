@@ -1,0 +1,1 @@
+"""What boneray knows of each anatomy: bones, working grid, views, landmark names. One file each."""

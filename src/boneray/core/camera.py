@@ -1,0 +1,235 @@
+"""An X-ray camera: point source (or parallel beam), flat detector, pose in RAS mm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from boneray.core.errors import GeometryError
+
+VIEW_ANGLES_DEG = {"ap": 0.0, "lat": 90.0}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Geometry of one radiograph.
+
+    The camera frame has x along detector columns, y along detector rows (downwards in the
+    picture) and z along the central ray from source to detector. The source is its origin; a
+    parallel camera has no source and its origin is a point on the central ray.
+
+    Attributes:
+        kind: perspective or parallel.
+        detector_shape: (rows, columns) in pixels.
+        pixel_mm: (row, column) pixel pitch on the detector.
+        source_detector_mm: distance from the camera origin to the detector plane along z.
+        principal_point_px: (row, column) where the central ray meets the detector; pixel centres
+            are at whole numbers.
+        world_from_camera: 4x4 rigid pose (row-major tuple of 16).
+    """
+
+    kind: Literal["perspective", "parallel"]
+    detector_shape: tuple[int, int]
+    pixel_mm: tuple[float, float]
+    source_detector_mm: float
+    principal_point_px: tuple[float, float]
+    world_from_camera: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detector_shape", tuple(int(n) for n in self.detector_shape))
+        object.__setattr__(self, "pixel_mm", tuple(float(p) for p in self.pixel_mm))
+        object.__setattr__(self, "source_detector_mm", float(self.source_detector_mm))
+        object.__setattr__(self, "principal_point_px", tuple(float(p) for p in self.principal_point_px))
+        object.__setattr__(self, "world_from_camera", tuple(float(v) for v in np.ravel(self.world_from_camera)))
+        if self.kind not in ("perspective", "parallel"):
+            raise GeometryError(f"camera kind '{self.kind}' is unknown; use perspective or parallel")
+        if len(self.detector_shape) != 2 or min(self.detector_shape) < 1:
+            raise GeometryError(f"detector shape {self.detector_shape} must be two positive numbers (rows, columns)")
+        if len(self.pixel_mm) != 2 or not all(np.isfinite(p) and p > 0 for p in self.pixel_mm):
+            raise GeometryError(f"pixel pitch {self.pixel_mm} mm must be two positive numbers")
+        if not (np.isfinite(self.source_detector_mm) and self.source_detector_mm > 0):
+            raise GeometryError(f"source-detector distance {self.source_detector_mm} mm must be positive")
+        if len(self.world_from_camera) != 16 or not np.all(np.isfinite(self.world_from_camera)):
+            raise GeometryError("camera pose must be a finite 4x4 matrix (16 numbers)")
+        rotation = self.pose[:3, :3]
+        if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
+            raise GeometryError("camera pose is not a rotation and a shift; check for a mirrored or scaled matrix")
+
+    @property
+    def pose(self) -> NDArray[np.float64]:
+        """world_from_camera as a 4x4 array."""
+        return np.array(self.world_from_camera).reshape(4, 4)
+
+    @property
+    def source_mm(self) -> NDArray[np.float64]:
+        """The camera origin in the world, (3,): the focal spot of a perspective camera."""
+        return self.pose[:3, 3]
+
+    @property
+    def central_ray(self) -> NDArray[np.float64]:
+        """Unit world direction from source to detector, (3,)."""
+        return self.pose[:3, 2]
+
+    @property
+    def image_from_world(self) -> NDArray[np.float64]:
+        """3x4 matrix P: homogeneous (column, row, 1) pixels ~ P @ (x, y, z, 1) RAS mm."""
+        camera_from_world = np.linalg.inv(self.pose)
+        row_mm, column_mm = self.pixel_mm
+        row0, column0 = self.principal_point_px
+        if self.kind == "perspective":
+            focal = self.source_detector_mm
+            intrinsic = np.array([[focal / column_mm, 0.0, column0], [0.0, focal / row_mm, row0], [0.0, 0.0, 1.0]])
+            return intrinsic @ camera_from_world[:3]
+        projection = np.zeros((3, 4))
+        projection[0] = camera_from_world[0] / column_mm
+        projection[1] = camera_from_world[1] / row_mm
+        projection[:2, 3] += (column0, row0)
+        projection[2, 3] = 1.0
+        return projection
+
+    def project(self, point_mm: ArrayLike) -> NDArray[np.float64]:
+        """(column, row) pixels of RAS points (..., 3); points level with or behind the source are NaN."""
+        points = np.asarray(point_mm, dtype=float)
+        image = points @ self.image_from_world[:, :3].T + self.image_from_world[:, 3]
+        depth = image[..., 2:]
+        return np.where(depth > 0, image[..., :2] / np.where(depth > 0, depth, 1.0), np.nan)
+
+    def pixel_to_world(self, pixel: ArrayLike) -> NDArray[np.float64]:
+        """RAS mm of (column, row) pixels (..., 2) on the detector plane."""
+        pixels = np.asarray(pixel, dtype=float)
+        row_mm, column_mm = self.pixel_mm
+        row0, column0 = self.principal_point_px
+        x = (pixels[..., 0] - column0) * column_mm
+        y = (pixels[..., 1] - row0) * row_mm
+        local = np.stack([x, y, np.full_like(x, self.source_detector_mm)], axis=-1)
+        return local @ self.pose[:3, :3].T + self.pose[:3, 3]
+
+    def ray(self, pixel: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Back-projection: a point on the ray and its unit direction for (column, row) pixels (..., 2)."""
+        target = self.pixel_to_world(pixel)
+        if self.kind == "perspective":
+            start = np.broadcast_to(self.source_mm, target.shape)
+            step = target - start
+            return start, step / np.linalg.norm(step, axis=-1, keepdims=True)
+        direction = np.broadcast_to(self.central_ray, target.shape)
+        return target - self.source_detector_mm * direction, direction
+
+    def moved(self, world_from_world: ArrayLike) -> Camera:
+        """The camera after a rigid 4x4 motion of the world."""
+        return replace(self, world_from_camera=tuple((np.asarray(world_from_world) @ self.pose).ravel()))
+
+    def resized(self, shape: tuple[int, int]) -> Camera:
+        """The same detector read out with (rows, columns) pixels: same outline, other pitch."""
+        scale = [new / old for new, old in zip(shape, self.detector_shape, strict=True)]
+        return replace(
+            self,
+            detector_shape=shape,
+            pixel_mm=tuple(p / s for p, s in zip(self.pixel_mm, scale, strict=True)),
+            principal_point_px=tuple(
+                (p + 0.5) * s - 0.5 for p, s in zip(self.principal_point_px, scale, strict=True)
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the schema of `cameras` in case.json and of cameras.json."""
+        return {
+            "kind": self.kind,
+            "detector_shape": list(self.detector_shape),
+            "pixel_mm": list(self.pixel_mm),
+            "source_detector_mm": self.source_detector_mm,
+            "principal_point_px": list(self.principal_point_px),
+            "world_from_camera": self.pose.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Camera:
+        """The camera that `to_dict` wrote; a missing key is a GeometryError."""
+        keys = (
+            "kind",
+            "detector_shape",
+            "pixel_mm",
+            "source_detector_mm",
+            "principal_point_px",
+            "world_from_camera",
+        )
+        missing = [key for key in keys if key not in values]
+        if missing:
+            raise GeometryError(f"camera lacks {', '.join(missing)}; see the schema in docs/case-folder.md")
+        return cls(*(values[key] for key in keys))
+
+
+def orbit_camera(
+    angle_deg: float,
+    *,
+    centre_mm: ArrayLike = (0.0, 0.0, 0.0),
+    detector_shape: tuple[int, int] = (256, 256),
+    detector_mm: tuple[float, float] = (384.0, 384.0),
+    source_object_mm: float = 1000.0,
+    source_detector_mm: float = 1500.0,
+    kind: Literal["perspective", "parallel"] = "perspective",
+) -> Camera:
+    """A camera that looks at `centre_mm` horizontally.
+
+    0 degrees is AP (source in front of the patient, patient's left at the right of the picture),
+    90 degrees is the left lateral (source at the patient's right, anterior at the right of the
+    picture); the angle turns the source from anterior towards the patient's right. Head is up.
+    For a parallel camera `detector_mm` is the beam's cross-section and distances only place it.
+    """
+    angle = np.deg2rad(angle_deg)
+    toward_source = np.array([np.sin(angle), np.cos(angle), 0.0])
+    z = -toward_source
+    y = np.array([0.0, 0.0, -1.0])
+    x = np.cross(y, z)
+    pose = np.eye(4)
+    pose[:3, :3] = np.stack([x, y, z], axis=1)
+    pose[:3, 3] = np.asarray(centre_mm, dtype=float) + source_object_mm * toward_source
+    rows, columns = detector_shape
+    return Camera(
+        kind,
+        detector_shape,
+        (detector_mm[0] / rows, detector_mm[1] / columns),
+        source_detector_mm,
+        ((rows - 1) / 2, (columns - 1) / 2),
+        tuple(pose.ravel()),
+    )
+
+
+def view_angle_deg(view: str) -> float:
+    """The orbit angle of a view named ap, lat or by its angle in degrees (`75`)."""
+    if view in VIEW_ANGLES_DEG:
+        return VIEW_ANGLES_DEG[view]
+    try:
+        return float(view)
+    except ValueError:
+        raise GeometryError(f"view '{view}' is neither ap, lat nor an angle in degrees") from None
+
+
+def jittered(
+    camera: Camera,
+    rng: np.random.Generator,
+    *,
+    centre_mm: ArrayLike,
+    rotation_deg: float = 10.0,
+    shift_mm: float = 5.0,
+) -> Camera:
+    """The camera turned about each world axis through `centre_mm` and shifted, uniformly within the limits."""
+    angles = np.deg2rad(rng.uniform(-rotation_deg, rotation_deg, 3))
+    rotation = np.eye(3)
+    for axis, angle in enumerate(angles):
+        rotation = _axis_rotation(axis, angle) @ rotation
+    centre = np.asarray(centre_mm, dtype=float)
+    motion = np.eye(4)
+    motion[:3, :3] = rotation
+    motion[:3, 3] = centre - rotation @ centre + rng.uniform(-shift_mm, shift_mm, 3)
+    return camera.moved(motion)
+
+
+def _axis_rotation(axis: int, angle: float) -> NDArray[np.float64]:
+    a, b = [i for i in range(3) if i != axis]
+    matrix = np.eye(3)
+    matrix[a, a] = matrix[b, b] = np.cos(angle)
+    matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
+    return matrix
