@@ -1,0 +1,1 @@
+"""Data sets as their owners publish them, turned into case folders; splits by patient."""

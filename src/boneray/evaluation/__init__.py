@@ -1,0 +1,1 @@
+"""Floor 7: metrics over cases, with the number of cases and bones behind every mean."""

@@ -1,0 +1,1 @@
+"""Files in and out: NIfTI, pictures, meshes, the case folder, atomic writes."""

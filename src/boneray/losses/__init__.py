@@ -1,0 +1,1 @@
+"""Training losses by name: (logits, classes) -> scalar."""

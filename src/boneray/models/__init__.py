@@ -1,0 +1,1 @@
+"""One file per method: the network, its settings and its published recipe. Tensors begin here."""

@@ -1,0 +1,1 @@
+"""X-ray projection: line integrals through a volume along true camera rays."""

@@ -1,0 +1,1 @@
+"""From radiographs to labels and meshes with a checkpoint."""

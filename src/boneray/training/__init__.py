@@ -1,0 +1,1 @@
+"""Training: a thin Lightning shell around pure networks, and a run folder that says everything."""

@@ -1,0 +1,206 @@
+"""Sets up the environment and runs one task in it: `python bootstrap.py demo` is what `make demo` calls.
+
+Standard library only, and syntax that an old Python 3 can read, so that it can always say what is missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+VERSIONS = ((3, 11), (3, 12), (3, 13))
+
+TASKS = {
+    "setup": "make the environment in .venv (the other targets do this by themselves)",
+    "demo": "reconstruct bones from two radiographs and write demo/report.html",
+    "test": "run the tests, without those marked slow",
+    "check": "linter, formatting and types",
+    "bench": "measure the speed of the parts that matter",
+    "docs": "regenerate docs/reference.md from the registries",
+    "clean": "remove demo/, build output and caches; .venv and runs/ stay",
+}
+COMMANDS = {
+    "demo": ["boneray demo --out demo --force"],
+    "test": ["python -m pytest -q -m 'not slow' --durations=10"],
+    "check": ["python -m ruff check .", "python -m ruff format --check .", "python -m mypy"],
+    "bench": ["python -m benchmarks"],
+    "docs": ["python docs/generate.py"],
+}
+REMOVED_BY_CLEAN = ("demo", "build", "dist", "site", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the one task that is named; without one, list them all."""
+    if not arguments or arguments[0] in ("help", "-h", "--help"):
+        for name, meaning in TASKS.items():
+            if name != "setup":
+                print(f"make {name:6} {meaning}")
+        return 0
+    task = arguments[0]
+    if task not in TASKS or len(arguments) > 1:
+        print(f"unknown task '{' '.join(arguments)}'; choose one of {', '.join(TASKS)}", file=sys.stderr)
+        return 2
+    if task == "clean":
+        clean()
+        return 0
+    try:
+        set_up()
+    except SetUpFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
+    for command in COMMANDS.get(task, []):
+        program, *rest = shlex.split(command)
+        code = subprocess.call([str(BIN / program), *rest], cwd=str(ROOT), env=environment())
+        if code:
+            return code
+    return 0
+
+
+class SetUpFailed(Exception):
+    """The environment cannot be made; the text says what to do."""
+
+
+def set_up() -> None:
+    """Make .venv fit requirements.lock and pyproject.toml; costs nothing when it already does."""
+    if version_of([str(PYTHON)]) not in VERSIONS:
+        make_environment()
+    stamp = VENV / f".stamp-{digest('requirements.lock', 'pyproject.toml', 'viewer/package-lock.json')}"
+    if not stamp.is_file():
+        install_packages()
+        for old in VENV.glob(".stamp-*"):
+            old.unlink()
+        stamp.touch()
+    viewer_files = digest("viewer/package.json", "viewer/package-lock.json", "viewer/fetch.py")
+    # one try per version of these files, and another once npm has been installed
+    tried = VENV / f".viewer-{viewer_files}-{'npm' if shutil.which('npm') else 'none'}"
+    if not tried.is_file():
+        fetch_viewer()
+        tried.touch()
+
+
+def make_environment() -> None:
+    """Create .venv with the first usable interpreter."""
+    interpreter = find_interpreter()
+    say(f"making .venv with {' '.join(interpreter)}")
+    done = subprocess.run(
+        [*interpreter, "-m", "venv", "--clear", str(VENV)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    if done.returncode or version_of([str(PYTHON)]) not in VERSIONS or not has_pip():
+        version = ".".join(map(str, version_of(interpreter) or ()))
+        shutil.rmtree(str(VENV), ignore_errors=True)
+        raise SetUpFailed(
+            f"{done.stdout.decode(errors='replace').strip()}\n"
+            f"Python {version} cannot make a virtual environment. On Debian and Ubuntu:\n"
+            f"  sudo apt-get install python{version}-venv"
+        )
+
+
+def find_interpreter() -> list[str]:
+    """The command of the first Python 3.11, 3.12 or 3.13 that really runs (a shim may exist and fail)."""
+    for wanted in VERSIONS:
+        name = ".".join(map(str, wanted))
+        for command in ([f"python{name}"], ["py", f"-{name}"], ["python3"], ["python"], [sys.executable]):
+            if version_of(command) == wanted:
+                return command
+    raise SetUpFailed(
+        "no Python 3.11, 3.12 or 3.13 was found. On Debian and Ubuntu:\n"
+        "  sudo apt-get install python3.11 python3.11-venv\n"
+        "elsewhere install one from https://www.python.org/downloads/"
+    )
+
+
+def version_of(command: list[str]) -> tuple[int, int] | None:
+    """(major, minor) of an interpreter, None if it does not run."""
+    try:
+        done = subprocess.run(
+            [*command, "-c", "import sys; print(*sys.version_info[:2])"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
+        )
+        major, minor = done.stdout.split()
+        return (int(major), int(minor)) if done.returncode == 0 else None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def has_pip() -> bool:
+    return subprocess.call([str(PYTHON), "-c", "import pip"], stderr=subprocess.DEVNULL) == 0
+
+
+def install_packages() -> None:
+    """The locked packages, then boneray itself in editable form."""
+    count = sum("==" in line for line in (ROOT / "requirements.lock").read_text().splitlines())
+    started = time.monotonic()
+    say(f"installing {count} packages (one to three minutes the first time)")
+    pip("install", "-r", "requirements.lock")
+    say(f"installing boneray ({time.monotonic() - started:.0f} s so far)")
+    pip("install", "--no-deps", "--no-build-isolation", "-e", ".")
+
+
+def pip(*arguments: str) -> None:
+    code = subprocess.call([str(PYTHON), "-m", "pip", "-qq", *arguments], cwd=str(ROOT), env=environment())
+    if code:
+        raise SetUpFailed(f"pip {' '.join(arguments)} failed; its message is above. Running the same again continues")
+
+
+def fetch_viewer() -> None:
+    """Fetch the 3D viewer from npm; it prints one line and, if it fails, reports have static pictures."""
+    say("fetching the 3D viewer")
+    try:
+        subprocess.call([str(PYTHON), "viewer/fetch.py"], cwd=str(ROOT), env=environment(), timeout=330)
+    except subprocess.TimeoutExpired:
+        say("npm did not answer; reports will have static pictures. Try again: python viewer/fetch.py")
+
+
+def clean() -> None:
+    """Remove what the tasks left behind, except .venv and runs/."""
+    for name in REMOVED_BY_CLEAN:
+        path = ROOT / name
+        if path.is_dir():
+            shutil.rmtree(str(path))
+        elif path.exists():
+            path.unlink()
+    for folder in ("src", "tests", "docs", "benchmarks"):
+        for cache in list((ROOT / folder).rglob("__pycache__")):
+            shutil.rmtree(str(cache))
+
+
+def digest(*names: str) -> str:
+    """A short hash of the named files; a missing file counts as empty."""
+    state = hashlib.sha256()
+    for name in names:
+        path = ROOT / name
+        state.update(name.encode() + b"\0" + (path.read_bytes() if path.is_file() else b"") + b"\0")
+    return state.hexdigest()[:16]
+
+
+def environment() -> dict[str, str]:
+    """The caller's environment without what would leak other packages in, and a pip that only installs."""
+    leaking = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
+    kept = {name: value for name, value in os.environ.items() if name not in leaking}
+    return {
+        **kept,
+        "PATH": str(BIN) + os.pathsep + kept.get("PATH", ""),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_NO_INPUT": "1",
+        "PIP_ROOT_USER_ACTION": "ignore",
+    }
+
+
+def say(text: str) -> None:
+    print(f"boneray set-up: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

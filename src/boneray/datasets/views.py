@@ -1,0 +1,38 @@
+"""The radiographs of a prepared case: standard cameras about the working grid."""
+
+from __future__ import annotations
+
+from boneray.core.camera import Camera, orbit_camera, view_angle_deg
+from boneray.core.grid import Grid
+from boneray.core.radiograph import Radiograph
+from boneray.core.volume import Volume
+from boneray.projection.render import render
+
+SOURCE_OBJECT_MM = 1000.0
+SOURCE_DETECTOR_MM = 1500.0
+MARGIN = 1.1
+
+
+def standard_cameras(grid: Grid, views: tuple[str, ...], *, pixels: int) -> dict[str, Camera]:
+    """Perspective cameras by view name that look at the grid's centre and just hold the grid.
+
+    The square detector covers the grid's largest edge, magnified, with a margin of a tenth.
+    """
+    edge = float(max(grid.size_mm)) * MARGIN * SOURCE_DETECTOR_MM / SOURCE_OBJECT_MM
+    return {
+        view: orbit_camera(
+            view_angle_deg(view),
+            centre_mm=grid.centre_mm,
+            detector_shape=(pixels, pixels),
+            detector_mm=(edge, edge),
+            source_object_mm=SOURCE_OBJECT_MM,
+            source_detector_mm=SOURCE_DETECTOR_MM,
+        )
+        for view in views
+    }
+
+
+def standard_radiographs(ct: Volume, grid: Grid, views: tuple[str, ...], *, pixels: int) -> dict[str, Radiograph]:
+    """The standard views of a CT."""
+    cameras = standard_cameras(grid, views, pixels=pixels)
+    return {view: render(ct, camera) for view, camera in cameras.items()}

@@ -1,0 +1,87 @@
+"""NIfTI volumes and label maps, always in RAS+ order."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from boneray.core.errors import DataError, InputError
+from boneray.core.grid import Grid
+from boneray.core.volume import LabelMap, Volume, to_canonical
+from boneray.io.files import require_file, write_atomic
+
+
+def read_volume(path: Path, what: str = "volume") -> Volume:
+    """Intensities as float32 with scale and offset applied, axes turned to RAS+.
+
+    Raises:
+        InputError: not there, not NIfTI, or damaged.
+    """
+    data, grid = _read(path, what)
+    return Volume(np.asarray(data, dtype=np.float32), grid)
+
+
+def read_labels(path: Path, what: str = "label map") -> LabelMap:
+    """Whole-number labels (stored as integers or as floats without fraction), axes turned to RAS+.
+
+    Raises:
+        DataError: the values are not labels (fractions, negative, above 65535).
+    """
+    data, grid = _read(path, what)
+    if not np.issubdtype(data.dtype, np.integer):
+        if not np.all(np.isfinite(data)) or not np.array_equal(data, np.round(data)):
+            raise DataError(f"{what} {path} holds fractions; labels are whole numbers (is this a CT?)")
+    low, high = (data.min(), data.max()) if data.size else (0, 0)
+    if low < 0 or high > 65535:
+        raise DataError(f"{what} {path} holds values {low:g}..{high:g}; labels lie in 0..65535 (is this a CT?)")
+    return LabelMap(data.astype(np.uint8 if high < 256 else np.uint16), grid)
+
+
+def write_volume(path: Path, volume: Volume) -> Path:
+    """Write intensities with their affine (RAS, mm), atomically and with the same bytes every time."""
+    return _write(path, volume.data, volume.grid)
+
+
+def write_labels(path: Path, labels: LabelMap) -> Path:
+    """Write a label map with its affine (RAS, mm), atomically and with the same bytes every time."""
+    return _write(path, labels.data, labels.grid)
+
+
+def _read(path: Path, what: str) -> tuple[NDArray, Grid]:
+    require_file(path, what)
+    try:
+        image = nib.load(path)
+        data = np.asanyarray(image.dataobj)
+        affine = image.affine
+    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(f"{what} {path} is not a readable NIfTI file: {_short(error)}") from None
+    while data.ndim > 3 and data.shape[-1] == 1:
+        data = data[..., 0]
+    if data.ndim != 3:
+        raise InputError(f"{what} {path} has shape {data.shape}; three dimensions are needed")
+    return to_canonical(data, Grid.from_affine(data.shape, affine))
+
+
+def _write(path: Path, data: NDArray, grid: Grid) -> Path:
+    image = nib.Nifti1Image(data, grid.world_from_voxel)
+    image.set_sform(grid.world_from_voxel, code=1)
+    image.set_qform(grid.world_from_voxel, code=1)
+    image.header.set_xyzt_units("mm")
+    return write_atomic(path, lambda file: file.write_bytes(_bytes(image, compressed=path.suffix == ".gz")))
+
+
+def _bytes(image: nib.Nifti1Image, *, compressed: bool) -> bytes:
+    raw = image.to_bytes()
+    if not compressed:
+        return raw
+    packer = zlib.compressobj(level=4, wbits=31)  # gzip container without a time stamp
+    return packer.compress(raw) + packer.flush()
+
+
+def _short(error: Exception) -> str:
+    text = str(error).splitlines()
+    return text[0][:120] if text else type(error).__name__

@@ -1,0 +1,106 @@
+"""Line integrals by Joseph's method, compiled.
+
+Joseph, "An improved algorithm for reprojecting rays through pixel images", IEEE TMI 1982: along
+the axis the ray crosses fastest, step slice by slice and interpolate bilinearly in each slice.
+Every slice stands for one voxel length, so a ray through a uniform block collects its exact
+chord along the main axis, also where the body is cut by the volume's edge; the two cross
+directions are cut at the outer voxel faces with the part of the slice that lies inside.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from boneray.core.camera import Camera
+from boneray.core.grid import Grid
+
+
+def line_integrals(data: NDArray, grid: Grid, camera: Camera) -> NDArray[np.float32]:
+    """Integral of `data` along each detector ray.
+
+    Args:
+        data: (i, j, k) values per mm (attenuation), or 1 inside a mask to get chords in mm.
+        grid: where `data` lies.
+        camera: any pose, perspective or parallel.
+    Returns:
+        (rows, columns) float32, value times mm. Rays that miss the volume give 0. The ray runs
+        from the source to infinity; matter behind the source does not count.
+    """
+    rows, columns = camera.detector_shape
+    row, column = np.mgrid[0:rows, 0:columns]
+    start, direction = camera.ray(np.stack([column, row], axis=-1).reshape(-1, 2).astype(float))
+    affine = grid.voxel_from_world
+    start_index = start @ affine[:3, :3].T + affine[:3, 3]
+    step_index = direction @ affine[:3, :3].T  # voxels per mm of travel
+    stored = np.ascontiguousarray(data, dtype=np.float32)
+    forward_only = camera.kind == "perspective"
+    out = _trace(stored, np.ascontiguousarray(start_index), np.ascontiguousarray(step_index), forward_only)
+    return out.reshape(rows, columns)
+
+
+@njit(cache=True, parallel=True, nogil=True)
+def _trace(data, starts, steps, forward_only):  # pragma: no cover - compiled
+    count = starts.shape[0]
+    out = np.zeros(count, np.float32)
+    for ray in prange(count):
+        out[ray] = _one_ray(data, starts[ray], steps[ray], forward_only)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _one_ray(data, start, step, forward_only):  # pragma: no cover - compiled
+    main = 0
+    for axis in range(1, 3):
+        if abs(step[axis]) > abs(step[main]):
+            main = axis
+    low, high = -np.inf, np.inf
+    if forward_only:
+        low = 0.0
+    for axis in range(3):
+        size = data.shape[axis]
+        if abs(step[axis]) < 1e-12:
+            if start[axis] <= -0.5 or start[axis] >= size - 0.5:
+                return 0.0
+        else:
+            a = (-0.5 - start[axis]) / step[axis]
+            b = (size - 0.5 - start[axis]) / step[axis]
+            low = max(low, min(a, b))
+            high = min(high, max(a, b))
+    if high <= low:
+        return 0.0
+    u, v = (main + 1) % 3, (main + 2) % 3
+    if u > v:
+        u, v = v, u
+    mm_per_slice = 1.0 / abs(step[main])
+    enter = start[main] + low * step[main]
+    leave = start[main] + high * step[main]
+    if enter > leave:
+        enter, leave = leave, enter
+    first = max(int(np.floor(enter + 0.5)), 0)
+    last = min(int(np.floor(leave + 0.5)), data.shape[main] - 1)
+    slope_u, slope_v = step[u] / step[main], step[v] / step[main]
+    nu, nv = data.shape[u], data.shape[v]
+    total = 0.0
+    for slab in range(first, last + 1):
+        bottom = max(enter, slab - 0.5)
+        top = min(leave, slab + 0.5)
+        weight = top - bottom
+        if weight <= 0.0:
+            continue
+        middle = 0.5 * (bottom + top) - start[main]
+        pu = min(max(start[u] + middle * slope_u, 0.0), nu - 1.0)
+        pv = min(max(start[v] + middle * slope_v, 0.0), nv - 1.0)
+        iu, iv = min(int(pu), max(nu - 2, 0)), min(int(pv), max(nv - 2, 0))
+        fu, fv = pu - iu, pv - iv
+        ju, jv = min(iu + 1, nu - 1), min(iv + 1, nv - 1)
+        if main == 0:
+            c00, c01, c10, c11 = data[slab, iu, iv], data[slab, iu, jv], data[slab, ju, iv], data[slab, ju, jv]
+        elif main == 1:
+            c00, c01, c10, c11 = data[iu, slab, iv], data[iu, slab, jv], data[ju, slab, iv], data[ju, slab, jv]
+        else:
+            c00, c01, c10, c11 = data[iu, iv, slab], data[iu, jv, slab], data[ju, iv, slab], data[ju, jv, slab]
+        value = (c00 * (1 - fv) + c01 * fv) * (1 - fu) + (c10 * (1 - fv) + c11 * fv) * fu
+        total += weight * value
+    return total * mm_per_slice
