@@ -76,7 +76,9 @@ def test_ct_grid_encloses_the_label_grid(voxels):
 def test_bone_voxels_have_bone_hu_and_air_is_outside(case):
     hu = hu_on_label_grid(case)[case.labels.data > 0]
     assert 250 < hu.mean() < 1100
-    assert np.percentile(hu, 99) > 900
+    # A cortex of 2 mm fills a voxel of 2 mm; in one of 5 mm it is diluted.
+    fine = case.labels.grid.spacing_mm[0] <= 2.0
+    assert np.percentile(hu, 99) > (900 if fine else 500)
     assert hu.min() > -150
     whole = make_patient("pelvis", seed=5, number=2, voxels=32).ct.data
     assert whole[0, 0, 0] == whole[-1, -1, -1] == -1000

@@ -1,0 +1,1 @@
+"""The command line: thin typed commands over library functions. Nothing heavy is imported before it is needed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,7 @@ def evaluate_case(
     *,
     resample: bool = True,
     metrics: Sequence[str] | None = None,
+    name_of: Callable[[int], str] = bone_name,
 ) -> CaseScores:
     """The metrics of every bone of one case, on the grid of the reference.
 
@@ -100,6 +101,7 @@ def evaluate_case(
             otherwise another grid is an error.
         metrics: names in the table of metrics; without it all that are reported by default, and
             the surface Dice at one voxel where a voxel exceeds 2 mm.
+        name_of: bone name of a label id; the table of bones unless the file uses its own ids.
     Raises:
         DataError: the reference holds no bone.
         GeometryError: the grids differ and `resample` is off.
@@ -120,7 +122,7 @@ def evaluate_case(
         values = {entry.name: float(entry.value(facts)) for entry in entries}
         if at_voxel:
             values[at_voxel] = surface_dice(facts, tolerance_mm=tolerance_mm)
-        bones.append(BoneScores(bone_name(bone_id), facts.status, values))
+        bones.append(BoneScores(name_of(bone_id), facts.status, values))
     return CaseScores(case_id, tuple(bones), float(np.linalg.norm(reference.grid.size_mm)), directions)
 
 

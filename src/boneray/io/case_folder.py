@@ -113,7 +113,9 @@ def case_folders(root: Path) -> list[Path]:
     return folders
 
 
-def write_dataset(root: Path, *, name: str, anatomy: str, licence: str, source: str, cases: list[dict[str, Any]]) -> Path:
+def write_dataset(
+    root: Path, *, name: str, anatomy: str, licence: str, source: dict[str, Any], cases: list[dict[str, Any]]
+) -> Path:
     """Write dataset.json: what the folder of case folders holds (case_id, patient_id, status per case)."""
     values = {
         "schema": DATASET_SCHEMA,

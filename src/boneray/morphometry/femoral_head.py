@@ -18,7 +18,7 @@ from boneray.core.mesh import Mesh
 from boneray.geometry.spheres import Sphere, fit_sphere
 
 RADII_MM = (15.0, 33.0)
-WIDE_RADII_MM = (8.0, 80.0)
+OTHER_RADII_MM = ((7.5, 16.5), (30.0, 66.0))
 CELL_MM = 2.5
 MOST_CELLS = 200
 PEAKS = 12

@@ -14,6 +14,8 @@ from boneray.morphometry.femoral_head import Head
 
 FULL_FEMUR_MM = 300.0
 SECTION_STEP_MM = 3.0
+THIN = 1.4
+NARROW_POWER = 8
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,10 @@ def find_shaft(mesh: Mesh, head: Head) -> Shaft | None:
         return None
     kind, along = "proximal", np.zeros(0)
     for _ in range(6):
-        kind, centroids = _shaft_centroids(mesh, axis, head)
+        kind, centroids, weights = _shaft_centroids(mesh, axis, head)
         if len(centroids) < 4:
             return None
-        better = fit_line(centroids, toward=head.centre_mm)
+        better = fit_line(centroids, weights, toward=head.centre_mm)
         turned = angle_deg(axis.direction, better.direction)
         axis, along = better, better.along_mm(centroids)
         if turned < 0.01:
@@ -53,8 +55,11 @@ def find_shaft(mesh: Mesh, head: Head) -> Shaft | None:
     return Shaft(axis, kind, axis.at(along.max()), axis.at(along.min()), below)
 
 
-def _shaft_centroids(mesh: Mesh, axis: Line, head: Head) -> tuple[str, NDArray[np.float64]]:
-    """The kind of shaft seen and the centroids (n, 3) of its sections across `axis`."""
+def _shaft_centroids(mesh: Mesh, axis: Line, head: Head) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
+    """The kind of shaft seen, the centroids (n, 3) of its sections across `axis` and their weights (n,).
+
+    Near the hip wider sections weigh less: the lesser trochanter pulls their centroids off the axis.
+    """
     along = axis.along_mm(mesh.vertices_mm)
     bottom, length = float(along.min()), float(np.ptp(along))
     if length > FULL_FEMUR_MM:
@@ -63,12 +68,15 @@ def _shaft_centroids(mesh: Mesh, axis: Line, head: Head) -> tuple[str, NDArray[n
         kind, start = "proximal", _top_of_cut(mesh, axis, head, bottom) + 4.0
         stop = float(axis.along_mm(head.centre_mm)) - 1.6 * head.radius_mm
     if stop <= start:
-        return kind, np.zeros((0, 3))
+        return kind, np.zeros((0, 3)), np.zeros(0)
     levels = np.arange(start, stop, SECTION_STEP_MM)
     loops = [plane_section(mesh, axis.at(level), axis.direction)[:1] for level in levels]
     areas = np.array([loop[0].area_mm2 if loop else np.inf for loop in loops])
     keep = np.isfinite(areas) if kind == "mid_shaft" else _thin_run(areas)
-    return kind, np.array([loop[0].centroid_mm for loop, kept in zip(loops, keep, strict=True) if kept]).reshape(-1, 3)
+    centroids = np.array([loop[0].centroid_mm for loop, kept in zip(loops, keep, strict=True) if kept]).reshape(-1, 3)
+    if kind == "mid_shaft" or len(centroids) == 0:
+        return kind, centroids, np.ones(len(centroids))
+    return kind, centroids, (areas[keep].min() / areas[keep]) ** NARROW_POWER
 
 
 def _start_axis(mesh: Mesh, head: Head) -> Line | None:
@@ -80,18 +88,27 @@ def _start_axis(mesh: Mesh, head: Head) -> Line | None:
     away = np.linalg.norm(centres - head.centre_mm, axis=1) > 2.0 * head.radius_mm
     if np.count_nonzero(away) < 4:
         return None
-    normals, share = mesh.face_normals[away], areas[away] / areas[away].sum()
-    middle = share @ centres[away]
-    direction = np.linalg.eigh((normals * share[:, None]).T @ normals)[1][:, 0]
+    normals, weights = mesh.face_normals[away], areas[away]
+    direction = _across(normals, weights)
+    for _ in range(5):
+        # Cut faces and trochanter tops look along the axis; what is left is the tube.
+        tube = np.abs(normals @ direction) < 0.5
+        direction = _across(normals[tube], weights[tube])
+    middle = weights @ centres[away] / weights.sum()
     if direction @ (head.centre_mm - middle) < 0:
         direction = -direction
     return Line(middle, direction)
 
 
+def _across(normals: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The direction most at right angles to weighted normals (n, 3)."""
+    return np.linalg.eigh((normals * weights[:, None]).T @ normals)[1][:, 0]
+
+
 def _top_of_cut(mesh: Mesh, axis: Line, head: Head, bottom: float) -> float:
     """The level up to which a flat cut, perhaps oblique, takes part in sections across the axis."""
-    level = axis.along_mm(mesh.face_centres_mm)
-    cut = (mesh.face_normals @ axis.direction < -0.8) & (level < bottom + 1.5 * head.radius_mm)
+    level = axis.along_mm(mesh.vertices_mm)[mesh.faces]
+    cut = (mesh.face_normals @ axis.direction < -0.8) & (level.min(axis=1) < bottom + 1.5 * head.radius_mm)
     return float(np.percentile(level[cut], 95)) if cut.any() else bottom
 
 
@@ -100,7 +117,7 @@ def _thin_run(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
     run = np.zeros(areas.size, dtype=bool)
     if not np.isfinite(areas).any():
         return run
-    thin = areas < 1.4 * np.percentile(areas[np.isfinite(areas)], 15)
+    thin = areas < THIN * np.percentile(areas[np.isfinite(areas)], 15)
     start = stop = int(np.argmin(areas))
     while start > 0 and thin[start - 1]:
         start -= 1

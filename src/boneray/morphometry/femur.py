@@ -16,13 +16,13 @@ from boneray.core.bones import FEMORA, bone_side
 from boneray.core.measurement import Landmark, Status
 from boneray.geometry.lines import angle_deg
 from boneray.morphometry.facts import TRUSTED_SHARE, BoneFacts
-from boneray.morphometry.femoral_head import WIDE_RADII_MM, Head, find_head
+from boneray.morphometry.femoral_head import OTHER_RADII_MM, Head, find_head
 from boneray.morphometry.femoral_neck import Neck, find_neck
 from boneray.morphometry.femoral_shaft import Shaft, find_shaft
 from boneray.morphometry.registry import Finding, measurement
 
 PLAUSIBLE_RADIUS_MM = (17.0, 31.0)
-SURE_COVERAGE, LEAST_COVERAGE, WIDE_COVERAGE = 0.8, 0.6, 0.7
+SURE_COVERAGE, LEAST_COVERAGE, ODD_COVERAGE = 0.8, 0.6, 0.7
 MOST_RMS_MM = 2.0
 SHORT_SHAFT_R, SURE_SHAFT_R = 4.2, 5.5
 
@@ -150,10 +150,12 @@ def _plausible_head(facts: BoneFacts) -> tuple[Head | None, str]:
         if head.rms_mm > MOST_RMS_MM:
             return None, f"the head is not round (rms {head.rms_mm:.1f} mm from a sphere)"
         return head, ""
-    wide = find_head(facts.mesh, WIDE_RADII_MM)
-    if wide is not None and wide.coverage >= WIDE_COVERAGE and not low <= wide.radius_mm <= high:
-        return wide, (
-            f"scale_implausible: head radius {wide.radius_mm:.1f} mm is outside {low:.0f}-{high:.0f} mm; "
+    others = [head, *(find_head(facts.mesh, radii_mm) for radii_mm in OTHER_RADII_MM)]
+    odd = [h for h in others if h is not None and not low <= h.radius_mm <= high and h.coverage >= ODD_COVERAGE]
+    if odd:
+        best = max(odd, key=lambda h: h.coverage)
+        return best, (
+            f"scale_implausible: head radius {best.radius_mm:.1f} mm is outside {low:.0f}-{high:.0f} mm; "
             "check the voxel spacing"
         )
     coverage = 0.0 if head is None else head.coverage

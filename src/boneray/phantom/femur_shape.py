@@ -123,12 +123,14 @@ def femur_truth(shape: FemurShape, bone: str, pose: Pose, below_mm: float) -> tu
 
     Neck-shaft angle: between the direction to the head and the distal shaft, obtuse. Offset:
     distance of the head centre from the line of the shaft axis. The distal shaft landmark lies on
-    the axis, `below_mm` under the origin of the shape.
+    the axis, `below_mm` under the origin of the shape; the proximal one under the lesser trochanter,
+    or 10 mm (times scale) above the distal one where the field of view ends sooner.
     """
+    start_mm = min(shape.lesser_drop_mm + 1.5 * shape.lesser_radius_mm, below_mm - 10.0)
     points = {
         "femoral_head_centre": shape.head_mm,
         "neck_centre": shape.neck_direction * (shape.neck_length_mm - 1.3 * shape.head_radius_mm),
-        "shaft_proximal": np.array([0.0, 0.0, -shape.lesser_drop_mm - 1.5 * shape.lesser_radius_mm]),
+        "shaft_proximal": np.array([0.0, 0.0, -start_mm]),
         "shaft_distal": np.array([0.0, 0.0, -below_mm]),
     }
     marks = [landmark(name, pose.point(point)) for name, point in points.items()]

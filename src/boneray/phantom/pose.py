@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,7 +71,7 @@ def framed(
     pose: Pose,
     rng: np.random.Generator,
     *,
-    balls: list[tuple[ArrayLike, float]],
+    balls: Sequence[tuple[ArrayLike, float]],
     half_mm: float,
     shift_mm: float,
 ) -> Pose:
@@ -81,7 +82,7 @@ def framed(
         half_mm: half the edge of the cube about the world origin.
         shift_mm: largest random shift per axis; less where the bone needs the room.
     """
-    centres = pose.point([centre for centre, _ in balls])
+    centres = pose.point(np.array([np.asarray(centre, dtype=float) for centre, _ in balls]))
     radii = pose.scale * np.array([radius for _, radius in balls])[:, None]
     low, high = (centres - radii).min(axis=0), (centres + radii).max(axis=0)
     room = np.clip(half_mm - (high - low) / 2, 0.0, shift_mm)

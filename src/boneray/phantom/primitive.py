@@ -25,7 +25,7 @@ class Primitive:
     Attributes:
         kind: ELLIPSOID ... BODY.
         sizes: up to 16 lengths in mm; their meaning depends on the kind.
-        low_mm, high_mm: local bounding box.
+        low_mm, high_mm: local bounding box, (x, y, z) each.
         pose: world from local.
         operation: UNION, SUBTRACT or INTERSECT.
         blend_mm: width of the smooth transition, 0 for a sharp edge.
@@ -33,8 +33,8 @@ class Primitive:
 
     kind: int
     sizes: tuple[float, ...]
-    low_mm: tuple[float, float, float]
-    high_mm: tuple[float, float, float]
+    low_mm: tuple[float, ...]
+    high_mm: tuple[float, ...]
     pose: Pose = field(default_factory=Pose)
     operation: int = UNION
     blend_mm: float = 0.0
@@ -57,9 +57,10 @@ class Primitive:
 
     def bounds_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """World bounding box: low and high corner, (3,) each."""
-        corners = np.array(np.meshgrid(*zip(self.low_mm, self.high_mm, strict=True))).reshape(3, -1).T
-        world = self.pose.point(corners)
-        return world.min(axis=0), world.max(axis=0)
+        low, high = np.array(self.low_mm), np.array(self.high_mm)
+        middle = self.pose.point((low + high) / 2)
+        half = self.pose.scale * np.abs(self.pose.rotation) @ ((high - low) / 2)
+        return middle - half, middle + half
 
     def row(self) -> NDArray[np.float64]:
         """The numbers the kernel reads: kind, operation, blend, scale, shift, rotation, sizes."""

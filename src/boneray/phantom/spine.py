@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -79,7 +80,7 @@ def _stacked(rng: np.random.Generator, shapes: list[VertebraShape], *, bend_deg:
     """Poses from below: each vertebra tilts with the endplates and the disc between, lordosis then kyphosis."""
     poses = [Pose(turn((-22.0, 0.0, 0.0)))]
     discs = (13.0, 11.0, 8.0, 6.0, 3.0, 0.0, -2.0)
-    for step, (lower, upper) in enumerate(zip(shapes[:-1], shapes[1:], strict=True)):
+    for step, (lower, upper) in enumerate(pairwise(shapes)):
         gap = rng.uniform(7.0, 10.0) - 0.4 * step
         wedge = 0.55 * discs[step] + rng.normal(0, 1.0)
         wedge += max(lower.top_tilt_deg, -6.0) + max(upper.bottom_tilt_deg, -6.0) - 1.5

@@ -42,7 +42,7 @@ def scattered(
     """Random ellipsoids of 5-20 mm half axes with centres in a box and HU between two limits."""
     found = []
     for _ in range(count):
-        centre = rng.uniform(low_mm, high_mm)
+        centre = rng.uniform(np.asarray(low_mm, dtype=float), np.asarray(high_mm, dtype=float))
         found.append(blob(rng, centre, rng.uniform(5, 20, 3), float(rng.uniform(*hu))))
     return found
 

@@ -159,7 +159,7 @@ def vertebra_truth(shape: VertebraShape, bone: str, pose: Pose) -> tuple[list[Me
     """Closed-form measurements of the mid-sagittal section and the landmarks, in the world.
 
     The corners are the intersections of the straight wall and endplate lines; the body's edges
-    are rounded, so contact points lie up to 1 mm inside.
+    are rounded, so contact points lie up to 1 mm inside. The wedge angle has no sign.
     """
     corner = {name: pose.point(point) for name, point in shape.corners_mm.items()}
     marks = {name: landmark(f"{name}_corner", point) for name, point in corner.items()}
@@ -176,7 +176,7 @@ def vertebra_truth(shape: VertebraShape, bone: str, pose: Pose) -> tuple[list[Me
         for name, (a, b) in pairs.items()
     ]
     truth.append(known("canal_length_mm", shape.canal_mm * pose.scale, bone))
-    cosine = top @ bottom / (np.linalg.norm(top) * np.linalg.norm(bottom))
+    cosine = float(top @ bottom / (np.linalg.norm(top) * np.linalg.norm(bottom)))
     truth.append(known("wedge_angle_deg", float(np.rad2deg(np.arccos(min(cosine, 1.0)))), bone))
     centre = np.mean(list(corner.values()), axis=0)
     tip = landmark("spinous_process_tip", pose.point(shape.spinous_tip_mm))

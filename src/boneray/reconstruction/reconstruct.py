@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,11 +59,21 @@ class Reconstructor:
         """From a packaged name, a file or a run folder (see `models.checkpoint`)."""
         return cls(*load_checkpoint(checkpoint))
 
-    @torch.inference_mode()
     def __call__(
         self, radiographs: dict[str, Radiograph], *, target: str = "", centre_mm: ArrayLike | None = None
     ) -> Reconstruction:
-        """Labels and meshes of one patient.
+        """Labels and meshes of one patient; arguments and errors as for `labels`."""
+        start = time.perf_counter()
+        labels = self.labels(radiographs, target=target, centre_mm=centre_mm)
+        meshes = {bone_name(i): bone_mesh(labels, i) for i in labels.ids}
+        warnings = _warnings(labels, self.bone_ids(target), radiographs, self.card)
+        return Reconstruction(labels, meshes, tuple(warnings), time.perf_counter() - start)
+
+    @torch.inference_mode()
+    def labels(
+        self, radiographs: dict[str, Radiograph], *, target: str = "", centre_mm: ArrayLike | None = None
+    ) -> LabelMap:
+        """The bones of one patient on the working grid.
 
         Args:
             radiographs: by view, in any order the architecture allows.
@@ -74,7 +83,6 @@ class Reconstructor:
             ConfigError: the target is missing or of another anatomy, or views do not fit.
             GeometryError: the grid is not in the pictures.
         """
-        start = time.perf_counter()
         ids = self.bone_ids(target)
         centre = meeting_point([r.camera for r in radiographs.values()]) if centre_mm is None else np.asarray(centre_mm)
         grid = self.card.grid_at(centre)
@@ -87,10 +95,7 @@ class Reconstructor:
             projections=torch.from_numpy(np.stack([p for p, _ in matrices]))[None],
             depths=torch.from_numpy(np.stack([d for _, d in matrices]))[None],
         )
-        labels = self.network(batch).to_labels(grid, ids)[0]
-        meshes = {bone_name(i): bone_mesh(labels, i) for i in labels.ids}
-        warnings = _warnings(labels, ids, radiographs, self.card)
-        return Reconstruction(labels, meshes, tuple(warnings), time.perf_counter() - start)
+        return self.network(batch).to_labels(grid, ids)[0]
 
     def bone_ids(self, target: str) -> tuple[int, ...]:
         """Label ids in class order."""
@@ -231,6 +236,3 @@ def write_reconstruction(
     }
     write_json(out / "run.json", run)
     return run
-
-
-Say = Callable[[str], None]

@@ -3,7 +3,7 @@
 (function () {
   "use strict";
 
-  const ANGLES = { front: [180, 8], side: [90, 8], back: [0, 8], top: [180, 90] };
+  const ANGLES = { front: [180, 8], right: [270, 8], back: [0, 8], top: [180, 90] };
   const START = [205, 12];
   // The light of the static pictures (report/shading.py): one lamp above the left shoulder of the eye.
   const SHADER = `#version 300 es
@@ -18,6 +18,7 @@
       color = vec4(vClr.rgb * (0.32 + 0.68 * cosine), opacity);
     }`;
   const REFERENCE_OPACITY = 0.5;
+  const WHOLE_SCENE = 0.85; // at 1 NiiVue shows 0.8 of the bounding sphere and cuts the ends of long bones
   const stage = document.getElementById("stage");
   const title = document.title;
   let engines = null;
@@ -116,6 +117,7 @@
       shown.reference.push(await addSurface(engines.surfaces, surface, false, REFERENCE_OPACITY));
     }
     engines.surfaces.setRenderAzimuthElevation(...START);
+    engines.surfaces.setScale(WHOLE_SCENE);
     follow(section);
     document.querySelectorAll(".case").forEach((other) => {
       const button = other.querySelector(".open");
