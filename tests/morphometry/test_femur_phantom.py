@@ -1,4 +1,4 @@
-"""The femur measured on a body built with known numbers: a ball, a neck capsule and a shaft capsule."""
+"""The femur measured on a body built with known numbers: head ball, neck and shaft capsules, trochanter ellipsoid."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from boneray.geometry.lines import angle_deg
 from boneray.morphometry.measure import measure
 
 RADIUS_MM, OFFSET_MM = 23.5, 42.0
+UPRIGHT = np.eye(3)
 LEFT, RIGHT = BONES["femur_left"].bone_id, BONES["femur_right"].bone_id
 
 
@@ -18,18 +19,18 @@ def capsule(points, start, stop, radius):
     return np.linalg.norm(points - start - along[..., None] * (stop - start), axis=-1) <= radius
 
 
-def femur(nsa_deg=125.0, spacing=1.5, below_mm=150.0, bone_id=RIGHT, direction=np.eye(3), radius_mm=RADIUS_MM):
+def femur(nsa_deg=125.0, spacing=1.5, below_mm=150.0, bone_id=RIGHT, direction=UPRIGHT):
     """Labels and head centre of a right femur (head towards the patient's left, -x) cut by the grid below."""
-    scale = radius_mm / RADIUS_MM
     head = np.array([0.0, 0.0, 0.0])
-    joint = scale * OFFSET_MM * np.array([1.0, 0.0, -1.0 / np.tan(np.pi - np.deg2rad(nsa_deg))])
-    shape = np.ceil(np.array([110.0 * scale, 64.0 * scale, 40.0 * scale + below_mm]) / spacing).astype(int)
-    low = np.array([-32.0 * scale, -32.0 * scale, -below_mm])
+    joint = OFFSET_MM * np.array([1.0, 0.0, -1.0 / np.tan(np.pi - np.deg2rad(nsa_deg))])
+    shape = np.ceil(np.array([110.0, 64.0, 40.0 + below_mm]) / spacing).astype(int)
+    low = np.array([-32.0, -32.0, -below_mm])
     grid = Grid(tuple(shape), (spacing,) * 3, tuple(direction @ low), tuple(direction.ravel()))
     points = np.stack(np.meshgrid(*[np.arange(n) for n in shape], indexing="ij"), axis=-1) * spacing + low
-    bone = np.linalg.norm(points - head, axis=-1) <= radius_mm
-    bone |= capsule(points, head, joint, 14.0 * scale)
-    bone |= capsule(points, joint, joint - [0, 0, 400.0], 15.0 * scale)
+    bone = np.linalg.norm(points - head, axis=-1) <= RADIUS_MM
+    bone |= capsule(points, head, joint, 14.0)
+    bone |= capsule(points, joint, joint - [0, 0, 400.0], 15.0)
+    bone |= np.linalg.norm((points - joint - [10.0, 0, 6.0]) / [22.0, 17.0, 30.0], axis=-1) <= 1
     return LabelMap((bone * bone_id).astype(np.uint8), grid)
 
 

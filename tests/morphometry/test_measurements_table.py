@@ -49,3 +49,9 @@ def test_empty_mesh_fails_without_an_exception():
 def test_unknown_anatomy_names_the_near_ones():
     with pytest.raises(ConfigError, match="femur"):
         measure(LabelMap(np.ones((2, 2, 2), np.uint8), Grid.cube(2, 2.0)), "femurs")
+
+
+def test_mesh_with_a_broken_point_fails_without_an_exception():
+    corners = np.array([[0, 0, 0], [3, 0, 0], [0, 3, 0], [0, 0, np.nan]])
+    found = measure_mesh(Mesh(corners, np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]])), "femur_left", "femur")
+    assert {(m.status, m.value) for m in found} == {("failed", None)}

@@ -82,7 +82,11 @@ def test_turning_the_body_is_turning_the_camera():
 def test_the_order_in_which_axes_are_stored_does_not_matter():
     grid = Grid((20, 30, 40), (2.0, 1.5, 1.0), (-20.0, -22.0, -19.0))
     data = np.random.default_rng(3).random(grid.shape).astype(np.float32)
-    camera = jittered(orbit_camera(20.0, detector_shape=(24, 24), detector_mm=(90.0, 90.0)), np.random.default_rng(4), centre_mm=(0, 0, 0))
+    camera = jittered(
+        orbit_camera(20.0, detector_shape=(24, 24), detector_mm=(90.0, 90.0)),
+        np.random.default_rng(4),
+        centre_mm=(0, 0, 0),
+    )
     affine = grid.world_from_voxel[:, [2, 0, 1, 3]]
     flipped = affine.copy()
     flipped[:3, 3] += affine[:3, 0] * 39

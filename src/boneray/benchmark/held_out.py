@@ -67,7 +67,11 @@ def held_out_study(
     scores: dict[str, list[CaseScores]] = {name: [] for name in (*CONDITIONS, BASELINE)}
     for number in progress(iter(range(patients))):
         case = phantom_case(
-            anatomy, seed=seed, number=number, voxels=checkpoint.card.grid_shape[0], pixels=checkpoint.card.image_shape[0]
+            anatomy,
+            seed=seed,
+            number=number,
+            voxels=checkpoint.card.grid_shape[0],
+            pixels=checkpoint.card.image_shape[0],
         )
         for condition in CONDITIONS:
             scores[condition].append(_score(checkpoint, case, condition_cameras(case, condition, seed=seed)))

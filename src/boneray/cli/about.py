@@ -28,7 +28,9 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def list_things(
-    kind: Annotated[str, typer.Argument(help="models, datasets, metrics, measurements, anatomies, losses, phantoms, checkpoints.")],
+    kind: Annotated[
+        str, typer.Argument(help="models, datasets, metrics, measurements, anatomies, losses, phantoms, checkpoints.")
+    ],
     as_json: Json = False,
 ) -> None:
     """List what is registered, also by other packages.
@@ -47,7 +49,7 @@ def doctor(as_json: Json = False) -> None:
 
     Example: boneray doctor
     """
-    from boneray.core.environment import checks
+    from boneray.cli.environment import checks
     from boneray.report.viewer import FOLDER
 
     found = checks(FOLDER / "niivue.umd.js")

@@ -13,7 +13,9 @@ Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")]
 Force = Annotated[bool, typer.Option("--force", help="Write into a folder that already holds a result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 AnatomyName = Annotated[str, typer.Option("--anatomy", "-a", help="femur, pelvis, vertebra, spine, ribs or all.")]
-Targets = Annotated[list[str] | None, typer.Option("--target", help="Bone(s) to make a case of; default: all there are.")]
+Targets = Annotated[
+    list[str] | None, typer.Option("--target", help="Bone(s) to make a case of; default: all there are.")
+]
 Voxels = Annotated[int | None, typer.Option(help="Voxels along each edge of the working grid.")]
 SizeMm = Annotated[float | None, typer.Option(help="Edge of the working grid in mm.")]
 Views = Annotated[str, typer.Option(help="Views to render: ap, lat or angles in degrees, separated by commas.")]
@@ -43,7 +45,9 @@ def phantom(
     voxels: Voxels = None,
     pixels: Pixels = 256,
     views: Views = "",
-    deformity: Annotated[str, typer.Option(help="none, or what the anatomy offers (`boneray list phantoms`).")] = "none",
+    deformity: Annotated[
+        str, typer.Option(help="none, or what the anatomy offers (`boneray list phantoms`).")
+    ] = "none",
     force: Force = False,
     as_json: Json = False,
 ) -> None:

@@ -27,7 +27,9 @@ def reconstruct(
     lat: Annotated[Path | None, typer.Option(help="Lateral radiograph.")] = None,
     camera: Annotated[Path | None, typer.Option(help="cameras.json, see docs/case-folder.md.")] = None,
     bone: BoneName = "",
-    centre_mm: Annotated[str, typer.Option(help="Centre of the bone x,y,z in RAS mm; default: where the rays meet.")] = "",
+    centre_mm: Annotated[
+        str, typer.Option(help="Centre of the bone x,y,z in RAS mm; default: where the rays meet.")
+    ] = "",
     mesh: Annotated[str, typer.Option(help="Mesh formats: stl,ply,obj,glb.")] = "stl",
     force: Force = False,
     as_json: Json = False,
@@ -116,7 +118,9 @@ def measure(
 def report(
     folder: Annotated[Path, typer.Argument(help="What `reconstruct` wrote, or a folder of such folders.")],
     reference: Annotated[Path | None, typer.Option(help="True case folder(s), for errors and outlines.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Page to write; default: report.html in the folder.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Page to write; default: report.html in the folder.")
+    ] = None,
     force: Force = False,
 ) -> None:
     """Write one self-contained page: radiographs with outlines, 3D view, errors, measurements.
@@ -154,7 +158,9 @@ def demo(
     """
     from boneray.report.demo import held_out_table, rows_of, run_demo
 
-    result = run_demo(out, patients=patients, force=force, say=nothing if as_json else say, progress=progress("patients", patients))
+    result = run_demo(
+        out, patients=patients, force=force, say=nothing if as_json else say, progress=progress("patients", patients)
+    )
     if as_json:
         show_json(result)
         return

@@ -123,14 +123,13 @@ class Camera:
 
     def resized(self, shape: tuple[int, int]) -> Camera:
         """The same detector read out with (rows, columns) pixels: same outline, other pitch."""
-        scale = [new / old for new, old in zip(shape, self.detector_shape, strict=True)]
+        rows, columns = (new / old for new, old in zip(shape, self.detector_shape, strict=True))
+        row0, column0 = self.principal_point_px
         return replace(
             self,
             detector_shape=shape,
-            pixel_mm=tuple(p / s for p, s in zip(self.pixel_mm, scale, strict=True)),
-            principal_point_px=tuple(
-                (p + 0.5) * s - 0.5 for p, s in zip(self.principal_point_px, scale, strict=True)
-            ),
+            pixel_mm=(self.pixel_mm[0] / rows, self.pixel_mm[1] / columns),
+            principal_point_px=((row0 + 0.5) * rows - 0.5, (column0 + 0.5) * columns - 0.5),
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class Grid:
     @property
     def voxel_from_world(self) -> NDArray[np.float64]:
         """4x4 affine from RAS mm to (fractional) voxel indices."""
-        return np.linalg.inv(self.world_from_voxel)
+        return np.asarray(np.linalg.inv(self.world_from_voxel), dtype=float)
 
     @property
     def centre_mm(self) -> NDArray[np.float64]:

@@ -42,10 +42,14 @@ def prepare_collection(
         except BonerayError as error:
             if len(found) == 1:
                 raise
-            rows.append({"case_id": pair.case_id, "patient_id": pair.patient_id, "status": "rejected", "reason": str(error)})
+            rows.append(
+                {"case_id": pair.case_id, "patient_id": pair.patient_id, "status": "rejected", "reason": str(error)}
+            )
     made = sum(row["status"] == "ok" for row in rows)
     if made == 0:
-        raise DataError(f"none of {len(found)} pairs could be prepared; the first: {rows[0]['reason'] if rows else 'none found'}")
+        raise DataError(
+            f"none of {len(found)} pairs could be prepared; the first: {rows[0]['reason'] if rows else 'none found'}"
+        )
     write_dataset(out, name=name, anatomy=options.anatomy, licence=options.licence, source=source, cases=rows)
     return {"cases": rows, "made": made, "rejected": len(rows) - made, "out": str(out)}
 

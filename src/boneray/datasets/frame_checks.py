@@ -47,9 +47,13 @@ def check_frame(labels: LabelMap, bones: dict[int, str]) -> FrameFindings:
     """Judge a label map (ids named by `bones`) by anatomy alone; never by file names."""
     where = _places(labels, bones)
     votes = [*_pelvis_votes(where), *_vertebra_votes(labels, bones, where), *_rib_votes(where)]
-    evidence = [f"{text} by {abs(mm):.0f} mm {'in front of' if mm > 0 else 'BEHIND'} {other}" for text, other, mm in votes]
+    evidence = [
+        f"{text} by {abs(mm):.0f} mm {'in front of' if mm > 0 else 'BEHIND'} {other}" for text, other, mm in votes
+    ]
     forward = float(np.sum([mm for _, _, mm in votes])) if votes else None
-    return FrameFindings(forward, tuple(evidence), tuple([*_side_problems(where), *_order_problems(where), *_scale_problems(where)]))
+    return FrameFindings(
+        forward, tuple(evidence), (*_side_problems(where), *_order_problems(where), *_scale_problems(where))
+    )
 
 
 def flip_second_axis(data: NDArray, grid: Grid) -> NDArray:
@@ -81,22 +85,19 @@ def _pelvis_votes(where: dict[str, _Place]) -> list[tuple[str, str, float]]:
     hips = [where[name] for name in HIPS if name in where]
     if not hips or "sacrum" not in where:
         return []
-    return [("hip bones lie", "the sacrum", float(np.mean([h.centre_mm[1] for h in hips]) - where["sacrum"].centre_mm[1]))]
+    return [
+        ("hip bones lie", "the sacrum", float(np.mean([h.centre_mm[1] for h in hips]) - where["sacrum"].centre_mm[1]))
+    ]
 
 
-def _vertebra_votes(
-    labels: LabelMap, bones: dict[int, str], where: dict[str, _Place]
-) -> list[tuple[str, str, float]]:
+def _vertebra_votes(labels: LabelMap, bones: dict[int, str], where: dict[str, _Place]) -> list[tuple[str, str, float]]:
     """The thickest part of a vertebra is its body; the centroid of the whole lies behind it."""
     numbers = {name: number for number, name in bones.items()}
     offsets = []
     for name in VERTEBRAE[2:]:  # C1 and C2 have no ordinary body
         if name not in where:
             continue
-        box = tuple(
-            slice(int(a), int(b) + 1)
-            for a, b in zip(*_index_box(labels.grid, where[name]), strict=True)
-        )
+        box = tuple(slice(int(a), int(b) + 1) for a, b in zip(*_index_box(labels.grid, where[name]), strict=True))
         mask = np.pad(labels.data[box] == numbers[name], 1)
         thickness = ndimage.distance_transform_edt(mask, labels.grid.spacing_mm)
         core = np.argwhere(thickness >= 0.8 * thickness.max()).mean(0) - 1 + [s.start for s in box]
@@ -118,7 +119,11 @@ def _rib_votes(where: dict[str, _Place]) -> list[tuple[str, str, float]]:
     if len(ribs) < 4 or len(spine) < 2:
         return []
     return [
-        ("ribs lie", "the spine", float(np.mean([r.centre_mm[1] for r in ribs]) - np.mean([v.centre_mm[1] for v in spine])))
+        (
+            "ribs lie",
+            "the spine",
+            float(np.mean([r.centre_mm[1] for r in ribs]) - np.mean([v.centre_mm[1] for v in spine])),
+        )
     ]
 
 
@@ -131,7 +136,9 @@ def _side_problems(where: dict[str, _Place]) -> list[str]:
     ]
     if not wrong:
         return []
-    return [f"frame_implausible: {', '.join(wrong)} on the patient's right by the header; names or first axis are swapped"]
+    return [
+        f"frame_implausible: {', '.join(wrong)} on the patient's right by the header; names or first axis are swapped"
+    ]
 
 
 def _order_problems(where: dict[str, _Place]) -> list[str]:
@@ -151,7 +158,9 @@ def _scale_problems(where: dict[str, _Place]) -> list[str]:
         width = max(p.high_mm[0] for p in places) - min(p.low_mm[0] for p in places)
         low, high = PLAUSIBLE_WIDTH_MM[what]
         if not low <= width <= high:
-            out.append(f"scale_implausible: {what} {width:.0f} mm wide, {low:.0f}-{high:.0f} expected; check the spacing")
+            out.append(
+                f"scale_implausible: {what} {width:.0f} mm wide, {low:.0f}-{high:.0f} expected; check the spacing"
+            )
     sizes = [float(np.linalg.norm(where[n].high_mm - where[n].low_mm)) for n in VERTEBRAE if n in where]
     low, high = PLAUSIBLE_VERTEBRA_MM
     if sizes and not low <= float(np.median(sizes)) <= high:

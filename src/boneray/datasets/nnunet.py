@@ -31,7 +31,9 @@ def pairs(source: Path, labels_are: str | None) -> Iterator[Pair]:
         raise InputError(f'{source}/dataset.json has no "labels" table; is this an nnU-Net raw folder?')
     bones = label_map(labels_are) if labels_are else map_from_names(names)
     if not bones:
-        raise DataError(f"no label name in {source}/dataset.json ({', '.join(names)}) is a known bone; give --label-map")
+        raise DataError(
+            f"no label name in {source}/dataset.json ({', '.join(names)}) is a known bone; give --label-map"
+        )
     ending = description.get("file_ending", ".nii.gz")
     files = sorted((source / "labelsTr").glob(f"*{ending}"))
     if not files:
@@ -45,7 +47,7 @@ def write_miniature(root: Path) -> None:
     """Two tiny pelvis-like cases in nnU-Net raw layout."""
     root.mkdir(parents=True, exist_ok=True)
     grid = Grid.cube(24, 288.0)
-    x, y, z = np.moveaxis(grid.to_world(np.stack(np.mgrid[:24, :24, :24], -1)), -1, 0)
+    x, y, z = np.moveaxis(grid.to_world(np.moveaxis(np.mgrid[:24, :24, :24], 0, -1)), -1, 0)
     labels = np.zeros(grid.shape, np.uint8)
     labels[(x**2 + (y + 50) ** 2 + z**2) < 40**2] = 1
     labels[((x + 90) ** 2 + (y - 10) ** 2 + z**2) < 40**2] = 2

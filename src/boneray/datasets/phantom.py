@@ -59,7 +59,14 @@ def write_phantoms(
         raise InputError(f"number of cases {cases} must be at least 1")
     if pixels < 16 or (voxels is not None and voxels < 8):
         raise InputError(f"pixels {pixels} must be at least 16 and voxels {voxels} at least 8")
-    recipe = {"anatomy": anatomy, "seed": seed, "voxels": voxels, "pixels": pixels, "deformity": deformity, "views": list(views)}
+    recipe = {
+        "anatomy": anatomy,
+        "seed": seed,
+        "voxels": voxels,
+        "pixels": pixels,
+        "deformity": deformity,
+        "views": list(views),
+    }
     source = {"phantom": recipe}
     same = (out / "dataset.json").is_file() and read_json(out / "dataset.json", "data set").get("source") == source
     prepare_output(out, force=force or same, holds="dataset.json")

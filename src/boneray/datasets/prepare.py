@@ -102,7 +102,9 @@ def hounsfield(volume: NDArray, labels: NDArray, *, zero: float) -> NDArray[np.f
     """HU-like values of a rescaled CT: `zero` becomes air, the mean of the labelled bones 300 HU."""
     bone_mean = float(np.mean(volume[labels > 0]))
     if bone_mean <= zero:
-        raise DataError(f"labelled bone has mean {bone_mean:.0f}, not above the given air value {zero:g}; check --intensity-zero")
+        raise DataError(
+            f"labelled bone has mean {bone_mean:.0f}, not above the given air value {zero:g}; check --intensity-zero"
+        )
     return ((volume - zero) * np.float32((BONE_HU - AIR_HU) / (bone_mean - zero)) + AIR_HU).astype(np.float32)
 
 
@@ -123,7 +125,9 @@ def _load(pair: Pair, options: PrepareOptions) -> tuple[Volume, LabelMap, list[s
             raise DataError(f"label map {pair.labels} does not overlap CT {pair.ct}") from None
     if options.intensity_zero is not None:
         ct = Volume(hounsfield(ct.data, labels.data, zero=options.intensity_zero), ct.grid)
-        notes.append(f"intensities are not HU: {options.intensity_zero:g} taken as air, mean labelled bone as {BONE_HU:g} HU")
+        notes.append(
+            f"intensities are not HU: {options.intensity_zero:g} taken as air, mean labelled bone as {BONE_HU:g} HU"
+        )
     elif ct.data.min() >= 0:
         raise DataError(
             f"CT {pair.ct} has values {ct.data.min():g}..{ct.data.max():g}, which are not HU; "
@@ -167,7 +171,8 @@ def _renumbered(labels: LabelMap, pair: Pair, kind: Anatomy) -> LabelMap:
     if not out.ids:
         known = ", ".join(f"{i}={pair.bones[i]}" for i in labels.ids if i in pair.bones) or "no known id"
         raise DataError(
-            f"label map {pair.labels} holds no bone of anatomy {kind.name} (ids {_few(labels.ids)}: {known}); check --label-map"
+            f"label map {pair.labels} holds no bone of anatomy {kind.name} "
+            f"(ids {_few(labels.ids)}: {known}); check --label-map"
         )
     return out
 

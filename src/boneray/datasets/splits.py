@@ -32,7 +32,7 @@ def split_by_patient(
             "part(s); add patients, or train and validate on the same cases with --set overfit=true"
         )
     order = [unique[i] for i in generator(seed, "split").permutation(len(unique))]
-    held = {p: "validation" for p in order[: counts[0]]} | {p: "test" for p in order[counts[0] : sum(counts)]}
+    held = dict.fromkeys(order[: counts[0]], "validation") | dict.fromkeys(order[counts[0] : sum(counts)], "test")
     parts: dict[str, list[str]] = {part: [] for part in PARTS}
     for case_id in sorted(patients):
         parts[held.get(patients[case_id], "train")].append(case_id)

@@ -1,9 +1,9 @@
 """The case folder: the one on-disk form of a patient's data that every command knows.
 
-    case.json       ids, cameras, scales, provenance, licence, truth (schema in docs/case-folder.md)
-    labels.nii.gz   reference (or predicted) bones, ids of the table of bones
-    ct.nii.gz       optional, HU
-    ap.png ...      one 16-bit picture per view; grey * scale = line integrals
+case.json       ids, cameras, scales, provenance, licence, truth (schema in docs/case-folder.md)
+labels.nii.gz   reference (or predicted) bones, ids of the table of bones
+ct.nii.gz       optional, HU
+ap.png ...      one 16-bit picture per view; grey * scale = line integrals
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def case_folders(root: Path) -> list[Path]:
         return [root]
     folders = sorted(path.parent for path in root.glob("*/case.json"))
     if not folders:
-        raise InputError(f"data folder {root} holds no case (a folder with case.json); make some with `boneray prepare`")
+        raise InputError(
+            f"data folder {root} holds no case (a folder with case.json); make some with `boneray prepare`"
+        )
     return folders
 
 

@@ -35,9 +35,8 @@ def read_picture(path: Path, what: str = "radiograph") -> NDArray[np.float32]:
     require_file(path, what)
     try:
         with Image.open(path) as image:
-            if image.mode not in ("L", "I", "F") and not image.mode.startswith("I;16"):
-                image = image.convert("L")
-            grey = np.asarray(image, dtype=np.float32)
+            is_grey = image.mode in ("L", "I", "F") or image.mode.startswith("I;16")
+            grey = np.asarray(image if is_grey else image.convert("L"), dtype=np.float32)
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{what} {path} is not a readable picture: {text[:120]}") from None

@@ -1,7 +1,7 @@
 """A checkpoint: one safetensors file and one JSON beside it. That alone is enough for inference.
 
-    NAME.safetensors   weights; never a pickle
-    NAME.json          model, settings, anatomy, classes, grid, pictures, versions, licence, SHA-256
+NAME.safetensors   weights; never a pickle
+NAME.json          model, settings, anatomy, classes, grid, pictures, versions, licence, SHA-256
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def save_checkpoint(path: Path, network: nn.Module, card: CheckpointCard, *, hal
     write_atomic(path, lambda file: file.write_bytes(raw))
     values = {
         "schema": SCHEMA,
-        **{k: v for k, v in vars(card).items()},
+        **vars(card),
         "parameters": sum(p.numel() for p in network.parameters()),
         "versions": _versions(),
         "sha256": hashlib.sha256(raw).hexdigest(),
@@ -135,13 +135,17 @@ def find_checkpoint(name_or_file: str | Path) -> Path:
     if path.suffix == ".safetensors" or path.exists():
         file = require_file(path, "checkpoint")
         if file.suffix != ".safetensors":
-            raise InputError(f"checkpoint {file} is not a .safetensors file; other formats can run code and are refused")
+            raise InputError(
+                f"checkpoint {file} is not a .safetensors file; other formats can run code and are refused"
+            )
         return file
     packaged = PACKAGED / f"{name_or_file}.safetensors"
     if packaged.is_file():
         return packaged
     known = packaged_checkpoints()
-    raise ConfigError(unknown_name("checkpoint", str(name_or_file), known) if known else f"no checkpoint {name_or_file}")
+    raise ConfigError(
+        unknown_name("checkpoint", str(name_or_file), known) if known else f"no checkpoint {name_or_file}"
+    )
 
 
 def packaged_checkpoints() -> list[str]:
@@ -159,8 +163,9 @@ def _read_card(file: Path) -> tuple[CheckpointCard, str]:
     if values.get("schema") != SCHEMA:
         raise InputError(f"checkpoint description {file} has schema {values.get('schema')!r}; {SCHEMA!r} is needed")
     try:
-        fields = {k: values[k] for k in CheckpointCard.__dataclass_fields__}
-        card = CheckpointCard(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        fields: dict[str, Any] = {k: values[k] for k in CheckpointCard.__dataclass_fields__}
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        card = CheckpointCard(**fields)
         find_anatomy(card.anatomy)
         return card, str(values["sha256"])
     except (KeyError, TypeError) as error:

@@ -48,13 +48,13 @@ def depth_codes(depths: Tensor, shape: tuple[int, int, int]) -> Tensor:
     return (depths @ voxel_centres(shape, depths)).reshape(len(depths), 1, *shape)
 
 
-def _sample(features: Tensor, projections: Tensor, points: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+def _sample(
+    features: Tensor, projections: Tensor, points: Tensor, shape: tuple[int, int, int]
+) -> tuple[Tensor, Tensor]:
     image = projections @ points  # (N, 3, voxels)
     weight = image[:, 2].clamp(min=1e-3)
     uv = (image[:, :2] / weight[:, None]).transpose(1, 2)
     seen = ((uv.abs() <= 1.0).all(dim=2) & (image[:, 2] > 1e-3)).to(features.dtype)
-    values = functional.grid_sample(
-        features, uv[:, None], mode="bilinear", padding_mode="border", align_corners=False
-    )
+    values = functional.grid_sample(features, uv[:, None], mode="bilinear", padding_mode="border", align_corners=False)
     seen = seen.reshape(len(features), 1, *shape)
     return values.reshape(len(features), features.shape[1], *shape) * seen, seen

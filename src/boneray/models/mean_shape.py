@@ -40,9 +40,12 @@ class MeanShape(nn.Module):
         maps = [m.to(torch.uint8) for m in class_maps]
         counts = torch.stack([sum((m == c).float() for m in maps) for c in range(1, self.task.class_count + 1)])  # type: ignore[misc]
         share = counts / len(maps)
-        score = share - torch.stack([self._best_level(share[c - 1], c, maps) for c in range(1, len(share) + 1)])[
-            :, None, None, None
-        ]
+        score = (
+            share
+            - torch.stack([self._best_level(share[c - 1], c, maps) for c in range(1, len(share) + 1)])[
+                :, None, None, None
+            ]
+        )
         if self.task.class_count == 1:
             self.logits.copy_(score)
         else:

@@ -57,7 +57,7 @@ class Raylift(nn.Module):
                 settings,
                 width,
                 lifted,
-                tuple(n // stride for n in task.grid_shape),
+                _coarser(task.grid_shape, stride),
                 views=task.view_count,
             )
             for width, lifted, stride in zip(widths, settings.lifted, (8, 4, 2), strict=True)
@@ -121,7 +121,7 @@ class Level(nn.Module):
     """Lift one scale into the volume and fuse the views."""
 
     def __init__(
-        self, settings: RayliftSettings, width: int, lifted: int, shape: tuple[int, ...], *, views: int
+        self, settings: RayliftSettings, width: int, lifted: int, shape: tuple[int, int, int], *, views: int
     ) -> None:
         super().__init__()
         self.shape = shape
@@ -200,6 +200,10 @@ def start_near_background(head: nn.Conv3d, channels: int) -> None:
     else:
         bias[1:] = -2.0
     head.bias = nn.Parameter(bias.reshape(-1))
+
+
+def _coarser(shape: tuple[int, int, int], stride: int) -> tuple[int, int, int]:
+    return shape[0] // stride, shape[1] // stride, shape[2] // stride
 
 
 def _double(x: Tensor) -> Tensor:

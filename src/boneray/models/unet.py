@@ -68,11 +68,14 @@ class UNet(nn.Module):
         if views != self.task.view_count:
             raise ConfigError(f"this checkpoint takes {self.task.view_count} views and got {views}")
         values, _ = replicate(
-            batch.images.flatten(0, 1), batch.projections.flatten(0, 1), batch.depths.flatten(0, 1), self.task.grid_shape
+            batch.images.flatten(0, 1),
+            batch.projections.flatten(0, 1),
+            batch.depths.flatten(0, 1),
+            self.task.grid_shape,
         )
         return values.reshape(count, views, *self.task.grid_shape)
 
 
-MODELS.register("unet", "1.2 M parameters, published baseline", source="Kasten et al. 2020; XrayTo3D benchmark", views=2)(
-    ModelSpec(UNetSettings(), UNet, Recipe(learning_rate=2e-3, ema=0.0))
-)
+MODELS.register(
+    "unet", "1.2 M parameters, published baseline", source="Kasten et al. 2020; XrayTo3D benchmark", views=2
+)(ModelSpec(UNetSettings(), UNet, Recipe(learning_rate=2e-3, ema=0.0)))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from boneray.core.errors import DataError
 from boneray.core.mesh import Mesh
 from boneray.geometry.spheres import Sphere, fit_sphere
 
@@ -95,7 +96,10 @@ def _refined(
         chosen = _on_sphere(sphere, centres, normals, tolerance)
         if np.count_nonzero(chosen) < 10:
             return None
-        fitted = fit_sphere(centres[chosen], areas[chosen])
+        try:
+            fitted = fit_sphere(centres[chosen], areas[chosen])
+        except DataError:  # a flat patch, such as the cut of the field of view, is no ball
+            return None
         moved = np.linalg.norm(fitted.centre_mm - sphere.centre_mm) + abs(fitted.radius_mm - sphere.radius_mm)
         sphere = fitted
         if tolerance == 1.5 * scale and moved < 1e-3:

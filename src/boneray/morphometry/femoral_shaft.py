@@ -1,4 +1,8 @@
-"""The axis of the femoral shaft: the line through the centroids of sections across it."""
+"""The axis of the femoral shaft: the line through the centroids of sections across it.
+
+Where only the proximal femur is seen, just the unbroken run of narrow sections counts, and the
+narrowest count most: wider ones are pulled off the axis by the lesser trochanter and the neck.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from boneray.morphometry.femoral_head import Head
 
 FULL_FEMUR_MM = 300.0
 SECTION_STEP_MM = 3.0
-THIN = 1.4
+THIN = 1.2
 NARROW_POWER = 8
 
 
@@ -113,7 +117,7 @@ def _top_of_cut(mesh: Mesh, axis: Line, head: Head, bottom: float) -> float:
 
 
 def _thin_run(areas: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The unbroken run about the smallest section whose areas stay below 1.4 times their 15th percentile."""
+    """The unbroken run about the smallest section whose areas stay below `THIN` times their 15th percentile."""
     run = np.zeros(areas.size, dtype=bool)
     if not np.isfinite(areas).any():
         return run

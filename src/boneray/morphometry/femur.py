@@ -22,7 +22,7 @@ from boneray.morphometry.femoral_shaft import Shaft, find_shaft
 from boneray.morphometry.registry import Finding, measurement
 
 PLAUSIBLE_RADIUS_MM = (17.0, 31.0)
-SURE_COVERAGE, LEAST_COVERAGE, ODD_COVERAGE = 0.8, 0.6, 0.7
+SURE_COVERAGE, LEAST_COVERAGE, ODD_COVERAGE, CLEARLY = 0.8, 0.6, 0.7, 0.1
 MOST_RMS_MM = 2.0
 SHORT_SHAFT_R, SURE_SHAFT_R = 4.2, 5.5
 
@@ -143,23 +143,37 @@ def find_parts(facts: BoneFacts) -> FemurParts:
 
 
 def _plausible_head(facts: BoneFacts) -> tuple[Head | None, str]:
-    """The head and a doubt about the scale; without a head, why."""
+    """The head and a doubt about the scale; without a head, why.
+
+    A head that is not surely one is compared with balls no femur has: one of those that is covered
+    better means that the voxel spacing is wrong.
+    """
     head = find_head(facts.mesh)
-    low, high = PLAUSIBLE_RADIUS_MM
-    if head is not None and head.coverage >= LEAST_COVERAGE and low <= head.radius_mm <= high:
-        if head.rms_mm > MOST_RMS_MM:
-            return None, f"the head is not round (rms {head.rms_mm:.1f} mm from a sphere)"
-        return head, ""
-    others = [head, *(find_head(facts.mesh, radii_mm) for radii_mm in OTHER_RADII_MM)]
-    odd = [h for h in others if h is not None and not low <= h.radius_mm <= high and h.coverage >= ODD_COVERAGE]
-    if odd:
-        best = max(odd, key=lambda h: h.coverage)
-        return best, (
-            f"scale_implausible: head radius {best.radius_mm:.1f} mm is outside {low:.0f}-{high:.0f} mm; "
-            "check the voxel spacing"
-        )
-    coverage = 0.0 if head is None else head.coverage
-    return None, f"no femoral head: the best sphere is covered to {coverage:.0%} only ({LEAST_COVERAGE:.0%} needed)"
+    good = head is not None and head.coverage >= LEAST_COVERAGE and _plausible(head)
+    if head is None or not good or head.coverage < SURE_COVERAGE:
+        odd = _implausible_head(facts, head)
+        if odd is not None and not (good and head is not None and odd.coverage < head.coverage + CLEARLY):
+            return odd, (
+                f"scale_implausible: head radius {odd.radius_mm:.1f} mm is outside "
+                f"{PLAUSIBLE_RADIUS_MM[0]:.0f}-{PLAUSIBLE_RADIUS_MM[1]:.0f} mm; check the voxel spacing"
+            )
+    if head is None or not good:
+        coverage = 0.0 if head is None else head.coverage
+        return None, f"no femoral head: the best sphere is covered to {coverage:.0%} only ({LEAST_COVERAGE:.0%} needed)"
+    if head.rms_mm > MOST_RMS_MM:
+        return None, f"the head is not round (rms {head.rms_mm:.1f} mm from a sphere)"
+    return head, ""
+
+
+def _plausible(head: Head) -> bool:
+    return PLAUSIBLE_RADIUS_MM[0] <= head.radius_mm <= PLAUSIBLE_RADIUS_MM[1]
+
+
+def _implausible_head(facts: BoneFacts, head: Head | None) -> Head | None:
+    """The best covered ball of a size no femur has, if there is one."""
+    candidates = [head, *(find_head(facts.mesh, radii_mm) for radii_mm in OTHER_RADII_MM)]
+    odd = [h for h in candidates if h is not None and not _plausible(h) and h.coverage >= ODD_COVERAGE]
+    return max(odd, key=lambda h: h.coverage, default=None)
 
 
 def _cut_by_grid(facts: BoneFacts, head: Head) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from boneray.anatomy.registry import anatomy as anatomy_named
 from boneray.core.bones import bone_name, bone_side
 from boneray.core.measurement import Measurement
@@ -38,8 +40,8 @@ def measure(labels: LabelMap, anatomy: str) -> list[Measurement]:
 def measure_mesh(mesh: Mesh, bone: str, anatomy: str) -> list[Measurement]:
     """Every registered measurement of one bone given as a closed surface, RAS mm, faces outwards."""
     anatomy_named(anatomy)
-    if len(mesh.faces) == 0:
-        return [_empty(entry, bone) for entry in _entries(bone)]
+    if len(mesh.faces) == 0 or not np.isfinite(mesh.vertices_mm).all():
+        return [_unusable(entry, bone) for entry in _entries(bone)]
     return _measured(facts_of_mesh(mesh, bone))
 
 
@@ -77,5 +79,6 @@ def _absent(entry: Entry[Measure], anatomy: str) -> Measurement:
     return Measurement(entry.name, anatomy, "none", None, str(entry.facts["unit"]), "failed", reason)
 
 
-def _empty(entry: Entry[Measure], bone: str) -> Measurement:
-    return Measurement(entry.name, bone, bone_side(bone), None, str(entry.facts["unit"]), "failed", "the mesh is empty")
+def _unusable(entry: Entry[Measure], bone: str) -> Measurement:
+    reason = "the mesh is empty or holds points that are not finite"
+    return Measurement(entry.name, bone, bone_side(bone), None, str(entry.facts["unit"]), "failed", reason)

@@ -28,6 +28,19 @@ def line_integrals(data: NDArray, grid: Grid, camera: Camera) -> NDArray[np.floa
         (rows, columns) float32, value times mm. Rays that miss the volume give 0. The ray runs
         from the source to infinity; matter behind the source does not count.
     """
+    return _traced(data, grid, camera)[0]
+
+
+def ray_maxima(data: NDArray, grid: Grid, camera: Camera) -> NDArray[np.float32]:
+    """Largest interpolated value of `data` that each ray meets, (rows, columns); 0 for rays that miss.
+
+    Of a mask, 0.5 is reached where the ray touches the surface, whatever its curvature.
+    """
+    return _traced(data, grid, camera)[1]
+
+
+def _traced(data: NDArray, grid: Grid, camera: Camera) -> NDArray[np.float32]:
+    """(2, rows, columns): integral and maximum along each ray."""
     rows, columns = camera.detector_shape
     row, column = np.mgrid[0:rows, 0:columns]
     start, direction = camera.ray(np.stack([column, row], axis=-1).reshape(-1, 2).astype(float))
@@ -37,15 +50,15 @@ def line_integrals(data: NDArray, grid: Grid, camera: Camera) -> NDArray[np.floa
     stored = np.ascontiguousarray(data, dtype=np.float32)
     forward_only = camera.kind == "perspective"
     out = _trace(stored, np.ascontiguousarray(start_index), np.ascontiguousarray(step_index), forward_only)
-    return out.reshape(rows, columns)
+    return out.reshape(2, rows, columns)
 
 
 @njit(cache=True, parallel=True, nogil=True)
 def _trace(data, starts, steps, forward_only):  # pragma: no cover - compiled
     count = starts.shape[0]
-    out = np.zeros(count, np.float32)
+    out = np.zeros((2, count), np.float32)
     for ray in prange(count):
-        out[ray] = _one_ray(data, starts[ray], steps[ray], forward_only)
+        out[0, ray], out[1, ray] = _one_ray(data, starts[ray], steps[ray], forward_only)
     return out
 
 
@@ -62,14 +75,14 @@ def _one_ray(data, start, step, forward_only):  # pragma: no cover - compiled
         size = data.shape[axis]
         if abs(step[axis]) < 1e-12:
             if start[axis] <= -0.5 or start[axis] >= size - 0.5:
-                return 0.0
+                return 0.0, 0.0
         else:
             a = (-0.5 - start[axis]) / step[axis]
             b = (size - 0.5 - start[axis]) / step[axis]
             low = max(low, min(a, b))
             high = min(high, max(a, b))
     if high <= low:
-        return 0.0
+        return 0.0, 0.0
     u, v = (main + 1) % 3, (main + 2) % 3
     if u > v:
         u, v = v, u
@@ -83,6 +96,7 @@ def _one_ray(data, start, step, forward_only):  # pragma: no cover - compiled
     slope_u, slope_v = step[u] / step[main], step[v] / step[main]
     nu, nv = data.shape[u], data.shape[v]
     total = 0.0
+    top_value = 0.0
     for slab in range(first, last + 1):
         bottom = max(enter, slab - 0.5)
         top = min(leave, slab + 0.5)
@@ -103,4 +117,5 @@ def _one_ray(data, start, step, forward_only):  # pragma: no cover - compiled
             c00, c01, c10, c11 = data[iu, iv, slab], data[iu, jv, slab], data[ju, iv, slab], data[ju, jv, slab]
         value = (c00 * (1 - fv) + c01 * fv) * (1 - fu) + (c10 * (1 - fv) + c11 * fv) * fu
         total += weight * value
-    return total * mm_per_slice
+        top_value = max(top_value, value)
+    return total * mm_per_slice, top_value

@@ -114,7 +114,8 @@ class Reconstructor:
         """Raise ConfigError if a case of `anatomy` is given to a checkpoint of another."""
         if anatomy and anatomy != self.card.anatomy:
             raise ConfigError(
-                f"the case shows {anatomy}, the checkpoint was trained on {self.card.anatomy}; use a {anatomy} checkpoint"
+                f"the case shows {anatomy}, the checkpoint was trained on {self.card.anatomy}; "
+                f"use a checkpoint for {anatomy}"
             )
 
 
@@ -132,7 +133,7 @@ def meeting_point(cameras: list[Camera]) -> NDArray[np.float64]:
         right += across @ camera.source_mm
     if np.linalg.cond(normal) > 1e6:
         raise GeometryError("the central rays of the views are parallel; give the bone's centre with --centre-mm x,y,z")
-    return np.linalg.solve(normal, right)
+    return np.asarray(np.linalg.solve(normal, right), dtype=float)
 
 
 def _require_in_picture(view: str, camera: Camera, centre_mm: NDArray[np.float64]) -> None:
@@ -153,8 +154,12 @@ def _warnings(
     if missing:
         out.append(f"not found: {', '.join(missing)}")
     faces = {
-        "right": labels.data[-1], "left": labels.data[0], "anterior": labels.data[:, -1],
-        "posterior": labels.data[:, 0], "upper": labels.data[:, :, -1], "lower": labels.data[:, :, 0],
+        "right": labels.data[-1],
+        "left": labels.data[0],
+        "anterior": labels.data[:, -1],
+        "posterior": labels.data[:, 0],
+        "upper": labels.data[:, :, -1],
+        "lower": labels.data[:, :, 0],
     }
     for i in labels.ids:
         cut = [side for side, face in faces.items() if (face == i).any()]
@@ -170,9 +175,7 @@ def _warnings(
 
 def _angles_between(radiographs: dict[str, Radiograph]) -> list[float]:
     rays = [r.camera.central_ray for r in radiographs.values()]
-    return [
-        float(np.rad2deg(np.arccos(np.clip(abs(a @ b), 0, 1)))) for n, a in enumerate(rays) for b in rays[:n]
-    ]
+    return [float(np.rad2deg(np.arccos(np.clip(abs(a @ b), 0, 1)))) for n, a in enumerate(rays) for b in rays[:n]]
 
 
 def write_reconstruction(

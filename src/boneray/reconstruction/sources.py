@@ -87,5 +87,9 @@ def reconstruct_files(
         target=bone,
         formats=formats,
         force=force,
-        inputs={**{view: path.name for view, path in files.items()}, "camera": camera_file.name, "checkpoint": checkpoint},
+        inputs={
+            **{view: path.name for view, path in files.items()},
+            "camera": camera_file.name,
+            "checkpoint": checkpoint,
+        },
     )

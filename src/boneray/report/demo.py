@@ -81,9 +81,7 @@ def held_out_table(rows: list[HeldOutRow]) -> ReportTable:
     return ReportTable(
         title="Error on patients never trained on",
         columns=("anatomy", "cameras", "patients", "Dice", "worst Dice", "HD95 (mm)", "ASSD (mm)", "NSD at 2 mm"),
-        rows=[
-            (r.anatomy, r.condition, r.patients, r.dice, r.dice_worst, r.hd95_mm, r.assd_mm, r.nsd) for r in rows
-        ],
+        rows=[(r.anatomy, r.condition, r.patients, r.dice, r.dice_worst, r.hd95_mm, r.assd_mm, r.nsd) for r in rows],
         note="Means over patients; distances are symmetric and in mm. The mean shape is what is known before looking.",
     )
 

@@ -37,11 +37,6 @@ class TrainingModule(lightning.LightningModule):
         self.log("loss", loss, prog_bar=True, batch_size=len(batch.images))
         return loss
 
-    def on_train_batch_end(self, *_: Any) -> None:
-        if self.recipe.ema > 0:
-            step = self.global_step
-            average(self.averaged, self.network, decay=min(self.recipe.ema, (1 + step) / (10 + step)))
-
     def validation_step(self, batch: Batch, _: int) -> None:
         assert batch.classes is not None
         self.best_network.eval()
@@ -58,6 +53,16 @@ class TrainingModule(lightning.LightningModule):
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_cosine(step, recipe))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class Averaging(lightning.Callback):
+    """Moves the averaged weights after each step; comes before whatever saves them."""
+
+    def on_train_batch_end(self, trainer: Any, pl_module: TrainingModule, *_: Any) -> None:  # type: ignore[override]
+        ema = pl_module.recipe.ema
+        if ema > 0:
+            step = trainer.global_step
+            average(pl_module.averaged, pl_module.network, decay=min(ema, (1 + step) / (10 + step)))
 
 
 def warm_cosine(step: int, recipe: Recipe) -> float:

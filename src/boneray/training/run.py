@@ -1,10 +1,10 @@
 """`boneray train`: from a folder of cases to a run folder that says everything.
 
-    run.json           settings, seed, versions, data, split hash, progress, result
-    splits.json        which case was in which part
-    metrics.csv        loss and validation Dice over steps (TensorBoard events beside it)
-    best.safetensors   the checkpoint with the best validation Dice, last.safetensors the newest
-    last.ckpt          full state for --resume
+run.json           settings, seed, versions, data, split hash, progress, result
+splits.json        which case was in which part
+metrics.csv        loss and validation Dice over steps (TensorBoard events beside it)
+best.safetensors   the checkpoint with the best validation Dice, last.safetensors the newest
+last.ckpt          full state for --resume
 """
 
 from __future__ import annotations
@@ -25,14 +25,12 @@ from torch.utils.data import DataLoader, Sampler
 
 from boneray import __version__
 from boneray.anatomy.registry import anatomy as find_anatomy
-from boneray.core.bones import bone_name
 from boneray.core.config import Settings, load_settings
 from boneray.core.errors import ConfigError, DataError, InputError
 from boneray.core.seeds import derived_seed
 from boneray.datasets.splits import read_splits, split_by_patient, split_hash, write_splits
 from boneray.io.case_folder import case_folders
 from boneray.io.files import prepare_output, read_json, write_json
-from boneray.io.nifti import read_labels
 from boneray.models.checkpoint import TARGET, CheckpointCard, build_network, save_checkpoint
 from boneray.models.registry import MODELS, Recipe
 from boneray.training.samples import Samples, TrainingCase, collate, load_training_case
@@ -48,7 +46,7 @@ class TrainSettings(Settings):
     validate on the training cases, for proofs of capacity only.
     """
 
-    model: dict[str, Any] = {}
+    model: dict[str, Any] = Field(default_factory=dict)
     recipe: Recipe = Recipe()
     seed: int = 0
     views: tuple[str, ...] = ()
@@ -99,10 +97,6 @@ def train(
         "versions": {"boneray": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
         "finished": False,
     }
-    if not resume:
-        _clear(out)
-        write_json(out / "run.json", run)
-        write_splits(out / "splits.json", parts, seed=settings.seed)
     say(f"{model}: {len(parts['train'])} training and {len(parts['validation'])} validation cases")
     by_id = {folder.name: folder for folder in folders}
     cases = {
@@ -112,8 +106,19 @@ def train(
     _require_one_grid([*cases["train"], *cases["validation"]], card)
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     network = build_network(card)
-    card = replace(card, training={"recipe": settings.recipe.model_dump(), "seed": settings.seed, "data": data.name,
-                                   "split_sha256": split_hash(parts)})
+    card = replace(
+        card,
+        training={
+            "recipe": settings.recipe.model_dump(),
+            "seed": settings.seed,
+            "data": data.name,
+            "split_sha256": split_hash(parts),
+        },
+    )
+    if not resume:
+        _clear(out)
+        write_json(out / "run.json", run)
+        write_splits(out / "splits.json", parts, seed=settings.seed)
     if spec.learns_by_gradient:
         result = _by_gradient(network, card, settings, cases, out, accelerator, resume=resume, say=say)
     else:
@@ -193,14 +198,19 @@ def _card(model: str, settings: TrainSettings, folders: list[Path], parts: dict[
 def _require_one_grid(cases: list[TrainingCase], card: CheckpointCard) -> None:
     for case in cases:
         size = tuple(case.grid.size_mm)
-        if case.grid.shape != card.grid_shape or max(abs(a - b) for a, b in zip(size, card.grid_size_mm, strict=True)) > 0.1:
+        if (
+            case.grid.shape != card.grid_shape
+            or max(abs(a - b) for a, b in zip(size, card.grid_size_mm, strict=True)) > 0.1
+        ):
             raise DataError(
                 f"case {case.case_id} has a grid of {case.grid.shape} voxels and {size[0]:.1f} mm, the first has "
                 f"{card.grid_shape} and {card.grid_size_mm[0]:.1f} mm; prepare all with the same --voxels and --size-mm"
             )
 
 
-def _in_one_pass(network: nn.Module, card: CheckpointCard, cases: dict[str, list[TrainingCase]], out: Path) -> dict[str, Any]:
+def _in_one_pass(
+    network: nn.Module, card: CheckpointCard, cases: dict[str, list[TrainingCase]], out: Path
+) -> dict[str, Any]:
     network.fit(torch.from_numpy(case.classes) for case in cases["train"])  # type: ignore[operator]
     save_checkpoint(out / "best.safetensors", network, card)
     return {"steps": 0, "checkpoint": "best.safetensors"}
@@ -221,7 +231,7 @@ def _by_gradient(
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
     from boneray.training.keeper import Keeper
-    from boneray.training.module import TrainingModule
+    from boneray.training.module import Averaging, TrainingModule
 
     recipe = settings.recipe
     last = out / "last.ckpt"
@@ -241,7 +251,7 @@ def _by_gradient(
         val_check_interval=every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        callbacks=[keeper],
+        callbacks=[Averaging(), keeper],
         logger=[CSVLogger(out, name="", version=""), TensorBoardLogger(out, name="tensorboard", version="")],
         log_every_n_steps=10,
         enable_checkpointing=False,

@@ -86,9 +86,7 @@ def mirrored(case: TrainingCase, class_names: tuple[str, ...]) -> TrainingCase:
     centre_x = case.grid.centre_mm[0]
     ct_grid = case.ct.grid
     far = ct_grid.origin_mm[0] + ct_grid.spacing_mm[0] * (ct_grid.shape[0] - 1)
-    grid = Grid(
-        ct_grid.shape, ct_grid.spacing_mm, (2 * centre_x - far, *ct_grid.origin_mm[1:]), ct_grid.direction
-    )
+    grid = Grid(ct_grid.shape, ct_grid.spacing_mm, (2 * centre_x - far, *ct_grid.origin_mm[1:]), ct_grid.direction)
     swap = np.arange(len(class_names) + 1, dtype=np.uint8)
     for index, name in enumerate(class_names, start=1):
         other = _other_side(name)
@@ -173,12 +171,11 @@ class Samples(Dataset[Batch]):
 
     def _degraded(self, radiograph: Radiograph, rng: np.random.Generator) -> Radiograph:
         """Contrast curve and noise, as far as standardising does not undo them."""
-        values = radiograph.line_integrals
-        top = max(float(values.max()), 1e-6)
+        values = np.maximum(radiograph.line_integrals, 0)
         gamma = np.exp(rng.uniform(-self.recipe.contrast, self.recipe.contrast))
-        values = (np.maximum(values, 0) / top) ** np.float32(gamma)
-        values = values + rng.normal(0.0, self.recipe.noise * rng.random(), values.shape).astype(np.float32) * values.std()
-        return Radiograph(values.astype(np.float32), radiograph.camera, scaled=False)
+        values = (values / max(float(values.max()), 1e-6)) ** np.float32(gamma)
+        noise = rng.normal(0.0, self.recipe.noise * rng.random(), values.shape).astype(np.float32)
+        return Radiograph((values + noise * values.std()).astype(np.float32), radiograph.camera, scaled=False)
 
 
 def turned(camera: Camera, angle_deg: float, centre_mm: NDArray[np.float64]) -> Camera:

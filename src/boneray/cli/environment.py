@@ -11,7 +11,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-PACKAGES = ("numpy", "scipy", "numba", "nibabel", "scikit-image", "trimesh", "torch", "monai", "lightning", "safetensors")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "numba",
+    "nibabel",
+    "scikit-image",
+    "trimesh",
+    "torch",
+    "monai",
+    "lightning",
+    "safetensors",
+)
 
 
 @dataclass(frozen=True)
@@ -73,10 +84,16 @@ def _npm() -> Check:
 def _viewer(file: Path) -> Check:
     if file.is_file():
         return Check("3D viewer", "ok", f"{file.stat().st_size // 1024} kB")
-    return Check("3D viewer", "missing", "reports show static pictures; install npm and run `make demo`, or a built wheel")
+    return Check(
+        "3D viewer", "missing", "reports show static pictures; install npm and run `make demo`, or a built wheel"
+    )
 
 
 def _browser() -> Check:
     names = ("chromium", "chromium-browser", "google-chrome", "firefox")
     found = next((path for name in names if (path := shutil.which(name))), None)
-    return Check("browser", "ok", found) if found else Check("browser", "missing", "reports are files; open them elsewhere")
+    return (
+        Check("browser", "ok", found)
+        if found
+        else Check("browser", "missing", "reports are files; open them elsewhere")
+    )
