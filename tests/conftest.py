@@ -1,9 +1,13 @@
 """What every test may ask for."""
 
 import os
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from boneray.cli.app import main
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +20,27 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.fail(f"BONERAY_TEST_DATA is {folder}, which is not a folder")
     return path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def boneray(monkeypatch, capsys):
+    """Call as boneray("list", "models"); typer ends every command with SystemExit."""
+
+    def run(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["boneray", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(stopped.value.code or 0), captured.out, captured.err)
+
+    return run

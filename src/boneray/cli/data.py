@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from boneray.cli.output import progress, say, show_json
 
@@ -28,7 +29,22 @@ LabelMapName = Annotated[
     str | None, typer.Option("--label-map", help="How ids name bones: a known data set's name, or 1=sacrum,2=hip_left.")
 ]
 
-prepare_app = typer.Typer(help="Turn CT and labels into case folders.", no_args_is_help=True)
+
+class DataSets(TyperGroup):
+    """`prepare` has a command for every registered data set, made from the one for nnU-Net's layout."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from boneray.datasets.registry import DATASETS
+
+        return ["pairs", *(entry.name for entry in DATASETS)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        return super().get_command(ctx, cmd_name if cmd_name == "pairs" else "nnunet")
+
+
+prepare_app = typer.Typer(help="Turn CT and labels into case folders.", no_args_is_help=True, cls=DataSets)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -109,8 +125,9 @@ def prepare_pairs(
 
 
 @prepare_app.command("nnunet")
-def prepare_nnunet(
-    source: Annotated[Path, typer.Option("--source", help="nnU-Net raw folder (dataset.json, imagesTr, labelsTr).")],
+def prepare_dataset(
+    context: typer.Context,
+    source: Annotated[Path, typer.Option("--source", help="The data set's folder, as its owners publish it.")],
     anatomy: AnatomyName,
     out: Out,
     label_map: LabelMapName = None,
@@ -126,13 +143,13 @@ def prepare_nnunet(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Turn a data set in nnU-Net raw layout into case folders; rejected scans are listed with their reason.
+    """Turn a data set into case folders; rejected scans are listed with their reason.
 
     Example: boneray prepare nnunet --source Dataset010_Pelvis --anatomy pelvis --out data/pelvis
     """
     from boneray.datasets.registry import DATASETS
 
-    pairs = list(DATASETS.get("nnunet").value.pairs(source, label_map))
+    pairs = list(DATASETS.get(str(context.info_name)).value.pairs(source, label_map))
     options = _options(anatomy, target, voxels, size_mm, views, pixels, orientation, intensity_zero, resample, licence)
     _prepare(pairs, options, source.name, out, force, as_json)
 

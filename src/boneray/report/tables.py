@@ -65,7 +65,7 @@ def score_table(case: ReportCase) -> Table | None:
         return None
     bones: dict[str, dict[str, Any]] = {name: row or {} for name, row in (case.scores.get("bones") or {}).items()}
     mean = case.scores.get("mean") or {}
-    metrics = _metrics([*bones.values(), mean])
+    metrics = _metrics(list(bones.values()))
     columns = ("bone", *(metric_title(name) for name in metrics), "status")
     rows = tuple(_score_row(name, row, metrics) for name, row in bones.items())
     foot = (_score_row("mean", mean, metrics),) if mean else ()
@@ -106,14 +106,15 @@ def run_table(run: dict[str, Any] | None) -> tuple[tuple[str, str], ...]:
 
 
 def _metrics(rows: list[dict[str, Any]]) -> list[str]:
-    seen = dict.fromkeys(name for row in rows for name in row)
+    """Metrics worth a column: numbers, without IoU (Dice says the same) and volumes (measurements say them)."""
+    seen = dict.fromkeys(name for row in rows for name in row if name != "iou" and not name.endswith("_mm3"))
     return [name for name in seen if not any(isinstance(row.get(name), str | dict | list) for row in rows)]
 
 
 def _score_row(name: str, row: dict[str, Any], metrics: list[str]) -> tuple[Cell, ...]:
     numbers = (Cell(number_text(row.get(metric), 2 if metric.endswith("_mm") else 3), "number") for metric in metrics)
     status = "" if name == "mean" else readable(str(row.get("status") or ("ok" if row else "not scored")))
-    return (Cell(readable(name)), *numbers, Cell(status, "text" if status in ("", "ok") else "problem"))
+    return (Cell(readable(name)), *numbers, Cell(status, "text" if status in ("", "ok", "present") else "problem"))
 
 
 def _score_note(metrics: list[str]) -> str:

@@ -1,0 +1,1 @@
+"""Speed of the parts that matter, as ratios against a peer in the same run. Never a timed test."""
