@@ -27,6 +27,7 @@ TASKS = {
     "check": "linter, formatting and types",
     "bench": "measure the speed of the parts that matter",
     "docs": "regenerate docs/reference.md from the registries",
+    "weights": "train the demo's checkpoints again (about an hour) and put them into the package",
     "clean": "remove demo/, build output and caches; .venv and runs/ stay",
 }
 COMMANDS = {
@@ -35,6 +36,21 @@ COMMANDS = {
     "check": ["python -m ruff check .", "python -m ruff format --check .", "python -m mypy"],
     "bench": ["python -m benchmarks"],
     "docs": ["python docs/generate.py"],
+    "weights": [
+        command.format(anatomy=anatomy)
+        for anatomy in ("femur", "vertebra")
+        for command in (
+            "boneray phantom {anatomy} --cases 1000 --seed 1 --pixels 128 --out runs/weights/data/{anatomy}",
+            "boneray train raylift_tiny --data runs/weights/data/{anatomy} --recipe configs/demo.yaml"
+            " --out runs/weights/{anatomy} --force",
+            "boneray train mean_shape --data runs/weights/data/{anatomy} --recipe configs/demo.yaml"
+            " --out runs/weights/mean_{anatomy} --force",
+            "boneray pack runs/weights/{anatomy} --out src/boneray/models/weights/raylift_tiny_{anatomy}.safetensors"
+            " --force",
+            "boneray pack runs/weights/mean_{anatomy} --out src/boneray/models/weights/mean_shape_{anatomy}.safetensors"
+            " --force",
+        )
+    ],
 }
 REMOVED_BY_CLEAN = ("demo", "build", "dist", "site", ".pytest_cache", ".mypy_cache", ".ruff_cache", ".coverage")
 

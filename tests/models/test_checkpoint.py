@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from boneray.core.errors import BonerayError, ConfigError, InputError
-from boneray.models.checkpoint import CheckpointCard, build_network, load_checkpoint, save_checkpoint
+from boneray.models.checkpoint import (
+    CheckpointCard,
+    build_network,
+    load_checkpoint,
+    pack_checkpoint,
+    save_checkpoint,
+)
 
 CARD = CheckpointCard("raylift_tiny", {}, "femur", ("target",), (16,) * 3, (64.0,) * 3, (32, 32), ("ap", "lat"))
 
@@ -55,10 +61,12 @@ def test_an_unknown_name_is_an_error(tmp_path):
 
 
 def test_half_precision_halves_the_file_and_keeps_the_answer_close(file, tmp_path):
-    network, card = load_checkpoint(file)
-    small = save_checkpoint(tmp_path / "half.safetensors", network, card, half=True)
+    network, _ = load_checkpoint(file)
+    small = pack_checkpoint(file, tmp_path / "half.safetensors")
     assert small.stat().st_size < 0.55 * file.stat().st_size
     again, _ = load_checkpoint(small)
     for a, b in zip(network.parameters(), again.parameters(), strict=True):
         assert b.dtype == torch.float32
         torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+    with pytest.raises(InputError, match="--force"):
+        pack_checkpoint(file, tmp_path / "half.safetensors")

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from boneray.core.camera import orbit_camera
+from boneray.core.errors import ConfigError
 from boneray.core.grid import Grid
 from boneray.losses.overlap import dice_ce
 from boneray.models.batch import Batch, camera_matrices
 from boneray.models.checkpoint import CheckpointCard, build_network, load_checkpoint, save_checkpoint
+from boneray.models.raylift import Raylift, RayliftSettings
 from boneray.models.registry import MODELS, Task
 
 GRID = Grid.cube(16, 64.0)
@@ -81,6 +83,18 @@ def test_raylift_takes_any_number_of_views_in_any_order(name):
     inputs = batch()
     turned = Batch(inputs.images.flip(1), inputs.projections.flip(1), inputs.depths.flip(1))
     torch.testing.assert_close(network(turned).logits, network(inputs).logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", ["pooled", "concat"])
+@pytest.mark.parametrize("lift", ["rays", "permute"])
+def test_raylift_options_build_learn_and_answer(fusion, lift):
+    network = Raylift(RayliftSettings(fusion=fusion, lift=lift), Task(GRID.shape, (32, 32), 2, 2))
+    inputs = batch(classes=2)
+    dice_ce(network(inputs).logits, inputs.classes).backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    if fusion == "concat":
+        with pytest.raises(ConfigError, match="2 views and got 3"):
+            network(batch(views=(0.0, 45.0, 90.0)))
 
 
 def test_published_unet_has_the_published_number_of_parameters():

@@ -14,6 +14,7 @@ from boneray.cli.output import nothing, say, show_json
 def add_commands(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(train)
+    app.command()(pack)
 
 
 def train(
@@ -45,3 +46,17 @@ def train(
         say=nothing if as_json else say,
     )
     show_json(result) if as_json else say(f"best checkpoint: {out / result['result']['checkpoint']}")
+
+
+def pack(
+    run: Annotated[Path, typer.Argument(help="Run folder; its best checkpoint is packed.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .safetensors; its JSON comes beside it.")],
+    force: Force = False,
+) -> None:
+    """Pack a run's best checkpoint for sharing: 16-bit weights, half the size, no optimiser state.
+
+    Example: boneray pack runs/femur --out femur.safetensors
+    """
+    from boneray.models.checkpoint import pack_checkpoint
+
+    say(f"checkpoint: {pack_checkpoint(run, out, force=force)}")

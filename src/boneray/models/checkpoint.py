@@ -125,6 +125,19 @@ def load_checkpoint(name_or_file: str | Path) -> tuple[nn.Module, CheckpointCard
     return network.eval(), card
 
 
+def pack_checkpoint(source: str | Path, out: Path, *, force: bool = False) -> Path:
+    """Write the checkpoint behind `source` to `out` with 16-bit weights.
+
+    Raises:
+        InputError: `out` is no .safetensors file, or exists and `force` is not given.
+    """
+    if out.suffix != ".safetensors":
+        raise InputError(f"output {out} must end in .safetensors")
+    if out.exists() and not force:
+        raise InputError(f"{out} exists already; choose another --out or give --force")
+    return save_checkpoint(out, *load_checkpoint(source), half=True)
+
+
 def find_checkpoint(name_or_file: str | Path) -> Path:
     """The .safetensors file behind a packaged name, a file or a run folder."""
     path = Path(name_or_file)
