@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from boneray.anatomy.femur import FEMUR
 from boneray.phantom.femur_shape import FemurShape, drawn_femur, femur_solid, femur_truth
 from boneray.phantom.hip_shape import drawn_hip, hip_solid
 from boneray.phantom.pose import Pose, drawn_pose, framed
@@ -14,10 +15,10 @@ from boneray.phantom.registry import PHANTOMS
 from boneray.phantom.scene import Blob, Scene, Solid
 from boneray.phantom.tissue import FAT_HU, MUSCLE_HU, blob, bone_material, drawn_age, drawn_outline, metal, scattered
 
-HALF_CUBE_MM = 64.0
-BELOW_HEAD_MM = 87.0
+HALF_CUBE_MM = FEMUR.grid_size_mm / 2
+BELOW_HEAD_RADII = 4.4
 FREE_MM = 3.0
-SHIFT_MM = 9.0
+SHIFT_MM = 13.0
 
 
 @PHANTOMS.register("femur", "proximal femur, left or right", deformities=["coxa_vara", "coxa_valga", "implant"])
@@ -48,10 +49,10 @@ def femur_scene(rng: np.random.Generator, deformity: str) -> Scene:
 
 
 def placed_femur(shape: FemurShape, pose: Pose, rng: np.random.Generator) -> Pose:
-    """The pose shifted into the cube: head inside, shaft cut by the lower face, 85 mm of it in view if possible."""
+    """The pose shifted into the cube: head inside, shaft cut by the lower face, long enough to be measured if possible."""
     head, reach = pose.point(shape.head_mm), pose.scale * shape.head_radius_mm
     highest = HALF_CUBE_MM - reach - FREE_MM
-    lowest = min(max(BELOW_HEAD_MM - HALF_CUBE_MM, highest - 0.2 * HALF_CUBE_MM), highest)
+    lowest = min(max(BELOW_HEAD_RADII * reach - HALF_CUBE_MM, highest - 0.2 * HALF_CUBE_MM), highest)
     height = rng.uniform(lowest, highest)
     upright = pose.moved((0.0, 0.0, height - head[2]))
     below = visible_below_mm(upright)
