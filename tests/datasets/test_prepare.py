@@ -104,10 +104,10 @@ def test_intensities_that_are_not_hu_need_the_value_of_air(tmp_path):
 
 def test_rescaled_intensities_put_air_and_bone_where_they_belong():
     volume = np.array([0.0, 50.0, 100.0, 150.0])
-    out = hounsfield(volume, np.array([0, 0, 1, 1]), zero=0.0)
+    out = hounsfield(volume, np.array([False, False, True, True]), zero=0.0)
     np.testing.assert_allclose(out, [-1000, -480, 40, 560], rtol=1e-5)
     with pytest.raises(DataError, match="intensity-zero"):
-        hounsfield(volume, np.array([0, 0, 1, 1]), zero=200.0)
+        hounsfield(volume, np.array([False, False, True, True]), zero=200.0)
 
 
 def test_empty_labels_and_foreign_bones_are_refused(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import typer
 
@@ -24,6 +25,7 @@ def main() -> None:
     """Run a command; an error the user can mend is one line on stderr and exit code 2."""
     from boneray.core.errors import BonerayError
 
+    warnings.simplefilter("ignore")  # what a user must know is said in our own words
     try:
         app()
     except BonerayError as error:
@@ -31,6 +33,8 @@ def main() -> None:
     except OSError as error:
         where = f" {error.filename}" if error.filename else ""
         fail(f"the system refused{where}: {error.strerror or error}")
+    except MemoryError:
+        fail("this needs more memory than there is; use fewer voxels, pixels or cases")
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         sys.exit(130)

@@ -38,10 +38,13 @@ def reconstruct(
 
     Example: boneray reconstruct data/femur/femur-1-0000 --checkpoint raylift_tiny_femur --out out
     """
+    from boneray.core.errors import InputError
     from boneray.reconstruction.sources import reconstruct_case, reconstruct_files
 
     centre = numbers(centre_mm, 3, "--centre-mm") if centre_mm else None
-    formats = tuple(mesh.split(","))
+    formats = tuple(part.strip() for part in mesh.split(",") if part.strip())
+    if case is not None and (ap or lat or camera):
+        raise InputError("give either a case folder or --ap, --lat and --camera, not both")
     if case is not None:
         run = reconstruct_case(
             case, checkpoint=checkpoint, out=out, bone=bone, centre_mm=centre, formats=formats, force=force

@@ -39,23 +39,26 @@ class Camera:
     world_from_camera: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        for name, count in (
+            ("detector_shape", 2),
+            ("pixel_mm", 2),
+            ("principal_point_px", 2),
+            ("world_from_camera", 16),
+        ):
+            object.__setattr__(self, name, _numbers(name, getattr(self, name), count))
         object.__setattr__(self, "detector_shape", tuple(int(n) for n in self.detector_shape))
-        object.__setattr__(self, "pixel_mm", tuple(float(p) for p in self.pixel_mm))
-        object.__setattr__(self, "source_detector_mm", float(self.source_detector_mm))
-        object.__setattr__(self, "principal_point_px", tuple(float(p) for p in self.principal_point_px))
-        object.__setattr__(self, "world_from_camera", tuple(float(v) for v in np.ravel(self.world_from_camera)))
+        object.__setattr__(self, "source_detector_mm", _numbers("source_detector_mm", self.source_detector_mm, 1)[0])
         if self.kind not in ("perspective", "parallel"):
             raise GeometryError(f"camera kind '{self.kind}' is unknown; use perspective or parallel")
-        if len(self.detector_shape) != 2 or min(self.detector_shape) < 1:
+        if min(self.detector_shape) < 1:
             raise GeometryError(f"detector shape {self.detector_shape} must be two positive numbers (rows, columns)")
-        if len(self.pixel_mm) != 2 or not all(np.isfinite(p) and p > 0 for p in self.pixel_mm):
+        if min(self.pixel_mm) <= 0:
             raise GeometryError(f"pixel pitch {self.pixel_mm} mm must be two positive numbers")
-        if not (np.isfinite(self.source_detector_mm) and self.source_detector_mm > 0):
+        if self.source_detector_mm <= 0:
             raise GeometryError(f"source-detector distance {self.source_detector_mm} mm must be positive")
-        if len(self.world_from_camera) != 16 or not np.all(np.isfinite(self.world_from_camera)):
-            raise GeometryError("camera pose must be a finite 4x4 matrix (16 numbers)")
         rotation = self.pose[:3, :3]
-        if not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) or np.linalg.det(rotation) < 0:
+        rigid = np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-4) and np.linalg.det(rotation) > 0
+        if not rigid or not np.allclose(self.pose[3], (0, 0, 0, 1), atol=1e-6):
             raise GeometryError("camera pose is not a rotation and a shift; check for a mirrored or scaled matrix")
 
     @property
@@ -154,6 +157,8 @@ class Camera:
             "principal_point_px",
             "world_from_camera",
         )
+        if not isinstance(values, dict):
+            raise GeometryError(f"camera is {values!r}; see the schema in docs/case-folder.md")
         missing = [key for key in keys if key not in values]
         if missing:
             raise GeometryError(f"camera lacks {', '.join(missing)}; see the schema in docs/case-folder.md")
@@ -201,9 +206,12 @@ def view_angle_deg(view: str) -> float:
     if view in VIEW_ANGLES_DEG:
         return VIEW_ANGLES_DEG[view]
     try:
-        return float(view)
+        angle = float(view)
     except ValueError:
-        raise GeometryError(f"view '{view}' is neither ap, lat nor an angle in degrees") from None
+        angle = np.nan
+    if not np.isfinite(angle):
+        raise GeometryError(f"view '{view}' is neither ap, lat nor an angle in degrees")
+    return angle
 
 
 def jittered(
@@ -232,3 +240,14 @@ def _axis_rotation(axis: int, angle: float) -> NDArray[np.float64]:
     matrix[a, a] = matrix[b, b] = np.cos(angle)
     matrix[a, b], matrix[b, a] = -np.sin(angle), np.sin(angle)
     return matrix
+
+
+def _numbers(name: str, value: object, count: int) -> tuple[float, ...]:
+    """`count` finite numbers from nested sequences; GeometryError otherwise."""
+    try:
+        values = np.ravel(np.asarray(value, dtype=float))
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if len(values) != count or not np.all(np.isfinite(values)):
+        raise GeometryError(f"camera {name} {value!r} must be {count} finite number{'s' if count > 1 else ''}")
+    return tuple(float(v) for v in values)

@@ -48,7 +48,7 @@ class Grid:
         matrix = np.asarray(affine, dtype=float)
         spacing = np.linalg.norm(matrix[:3, :3], axis=0)
         if not np.all(np.isfinite(matrix)) or np.any(spacing <= 0):
-            raise GeometryError(f"affine {matrix.tolist()} has no valid spacing")
+            raise GeometryError(f"the header's affine {matrix[:3].tolist()} has no valid spacing; repair the header")
         direction = matrix[:3, :3] / spacing
         i, j, k = (int(n) for n in np.asarray(shape)[:3])
         return cls((i, j, k), tuple(spacing), tuple(matrix[:3, 3]), tuple(direction.ravel()))

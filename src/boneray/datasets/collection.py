@@ -9,8 +9,8 @@ from typing import Any
 from boneray.core.errors import BonerayError, DataError
 from boneray.datasets.prepare import PrepareOptions, prepare_pair
 from boneray.datasets.registry import Pair
-from boneray.io.case_folder import write_dataset
-from boneray.io.files import prepare_output, read_json
+from boneray.io.case_folder import made_from, read_dataset, write_dataset
+from boneray.io.files import prepare_output, safe_name
 
 
 def prepare_collection(
@@ -24,18 +24,20 @@ def prepare_collection(
 ) -> dict[str, Any]:
     """Prepare every pair into `out` and write dataset.json with one row per case.
 
-    Running again keeps what was made from the same input. A single pair that fails raises; of
-    several, failures become rows.
+    Running again keeps what was made from the same input, and pairs prepared with the same options
+    join the data set. A single pair that fails raises; of several, failures become rows.
 
     Raises:
-        InputError: `out` holds a data set of another name or options, and no `force`.
+        InputError: `out` holds a data set made with other options, and no `force`.
         DataError: not one case could be made.
     """
-    source = {"prepared": name, "options": _plain(options)}
-    same = (out / "dataset.json").is_file() and read_json(out / "dataset.json", "data set").get("source") == source
-    prepare_output(out, force=force or same, holds="dataset.json")
-    rows: list[dict[str, Any]] = []
+    source = {"prepared": _plain(options)}
+    same = made_from(out, source)
     found = list(pairs)
+    for pair in found:
+        safe_name(pair.case_id, "case")
+    prepare_output(out, force=force or same)
+    rows: list[dict[str, Any]] = []
     for pair in progress(iter(found)):
         try:
             rows += prepare_pair(pair, options, out)
@@ -47,10 +49,11 @@ def prepare_collection(
             )
     made = sum(row["status"] == "ok" for row in rows)
     if made == 0:
-        raise DataError(
-            f"none of {len(found)} pairs could be prepared; the first: {rows[0]['reason'] if rows else 'none found'}"
-        )
-    write_dataset(out, name=name, anatomy=options.anatomy, licence=options.licence, source=source, cases=rows)
+        raise DataError(f"none of {len(found)} pairs could be prepared; the first: {rows[0]['reason']}")
+    kept = {row["case_id"]: row for row in (read_dataset(out) if same else [])} | {row["case_id"]: row for row in rows}
+    write_dataset(
+        out, name=name, anatomy=options.anatomy, licence=options.licence, source=source, cases=list(kept.values())
+    )
     return {"cases": rows, "made": made, "rejected": len(rows) - made, "out": str(out)}
 
 

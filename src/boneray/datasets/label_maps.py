@@ -40,7 +40,7 @@ def label_map(text: str) -> dict[int, str]:
     out = {}
     for item in text.split(","):
         number, _, name = item.partition("=")
-        if not number.strip().isdigit():
+        if not number.strip().isdecimal() or not number.isascii() or not 0 < int(number) < 65536:
             raise ConfigError(f"label map item '{item}' is not of the form ID=bone")
         out[int(number)] = bone(name.strip()).name
     return out

@@ -10,10 +10,10 @@ from typing import Any
 from boneray.anatomy.registry import anatomy as find_anatomy
 from boneray.core.case import Case
 from boneray.core.errors import InputError
-from boneray.datasets.views import standard_radiographs
-from boneray.io.case_folder import write_case, write_dataset
-from boneray.io.files import prepare_output, read_json
-from boneray.phantom.patient import make_patient
+from boneray.datasets.views import check_rendering, standard_radiographs
+from boneray.io.case_folder import made_from, write_case, write_dataset
+from boneray.io.files import prepare_output
+from boneray.phantom.patient import check_deformity, make_patient
 
 LICENCE = "CC0-1.0"
 
@@ -57,19 +57,20 @@ def write_phantoms(
     find_anatomy(anatomy)
     if cases < 1:
         raise InputError(f"number of cases {cases} must be at least 1")
-    if pixels < 16 or (voxels is not None and voxels < 8):
-        raise InputError(f"pixels {pixels} must be at least 16 and voxels {voxels} at least 8")
-    recipe = {
-        "anatomy": anatomy,
-        "seed": seed,
-        "voxels": voxels,
-        "pixels": pixels,
-        "deformity": deformity,
-        "views": list(views),
+    check_rendering(views, pixels=pixels, voxels=voxels)
+    check_deformity(anatomy, deformity)
+    source = {
+        "phantom": {
+            "anatomy": anatomy,
+            "seed": seed,
+            "voxels": voxels,
+            "pixels": pixels,
+            "deformity": deformity,
+            "views": list(views),
+        }
     }
-    source = {"phantom": recipe}
-    same = (out / "dataset.json").is_file() and read_json(out / "dataset.json", "data set").get("source") == source
-    prepare_output(out, force=force or same, holds="dataset.json")
+    same = made_from(out, source)
+    prepare_output(out, force=force or same)
     rows = []
     for number in progress(iter(range(cases))):
         name = f"{anatomy}-{seed}-{number:04d}"

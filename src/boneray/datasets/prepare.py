@@ -14,15 +14,15 @@ from boneray.anatomy.registry import Anatomy
 from boneray.anatomy.registry import anatomy as find_anatomy
 from boneray.core.bones import bone
 from boneray.core.case import Case
-from boneray.core.errors import DataError, GeometryError
+from boneray.core.errors import DataError, GeometryError, InputError
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap, Volume, require_same_grid
 from boneray.datasets.frame_checks import FrameFindings, check_frame, flip_second_axis
 from boneray.datasets.registry import Pair
-from boneray.datasets.views import standard_radiographs
+from boneray.datasets.views import check_rendering, standard_radiographs
 from boneray.geometry.resample import resample_labels, resample_volume
 from boneray.io.case_folder import write_case
-from boneray.io.files import json_text, read_json
+from boneray.io.files import json_text, read_json, safe_name
 from boneray.io.nifti import read_labels, read_volume
 
 Orientation = Literal["auto", "header", "flip-j"]
@@ -58,6 +58,14 @@ class PrepareOptions:
     resample: bool = False
     licence: str = "unstated"
 
+    def __post_init__(self) -> None:
+        find_anatomy(self.anatomy)
+        check_rendering(self.views, pixels=self.pixels, voxels=self.voxels)
+        if self.size_mm is not None and not 10.0 <= self.size_mm <= 2000.0:
+            raise InputError(f"size {self.size_mm} mm of the working grid must lie in 10..2000 mm")
+        if self.intensity_zero is not None and not np.isfinite(self.intensity_zero):
+            raise InputError(f"intensity zero {self.intensity_zero} must be a finite grey value")
+
 
 def prepare_pair(pair: Pair, options: PrepareOptions, out: Path) -> list[dict[str, Any]]:
     """Write the case folder(s) of one pair; a folder made from the same input is kept.
@@ -69,6 +77,7 @@ def prepare_pair(pair: Pair, options: PrepareOptions, out: Path) -> list[dict[st
         DataError: empty labels, no bone of the anatomy, or intensities that are not HU.
     """
     kind = find_anatomy(options.anatomy)
+    safe_name(pair.case_id, "case")
     key = _content_key(pair, options)
     ct, labels, notes = _load(pair, options)
     findings = check_frame(labels, pair.bones)
@@ -98,9 +107,9 @@ def prepare_pair(pair: Pair, options: PrepareOptions, out: Path) -> list[dict[st
     return rows
 
 
-def hounsfield(volume: NDArray, labels: NDArray, *, zero: float) -> NDArray[np.float32]:
-    """HU-like values of a rescaled CT: `zero` becomes air, the mean of the labelled bones 300 HU."""
-    bone_mean = float(np.mean(volume[labels > 0]))
+def hounsfield(volume: NDArray, is_bone: NDArray[np.bool_], *, zero: float) -> NDArray[np.float32]:
+    """HU-like values of a rescaled CT: `zero` becomes air, the mean where `is_bone` 300 HU."""
+    bone_mean = float(np.mean(volume[is_bone])) if is_bone.any() else zero
     if bone_mean <= zero:
         raise DataError(
             f"labelled bone has mean {bone_mean:.0f}, not above the given air value {zero:g}; check --intensity-zero"
@@ -124,7 +133,8 @@ def _load(pair: Pair, options: PrepareOptions) -> tuple[Volume, LabelMap, list[s
         if not labels.ids:
             raise DataError(f"label map {pair.labels} does not overlap CT {pair.ct}") from None
     if options.intensity_zero is not None:
-        ct = Volume(hounsfield(ct.data, labels.data, zero=options.intensity_zero), ct.grid)
+        is_bone = np.isin(labels.data, list(pair.bones))
+        ct = Volume(hounsfield(ct.data, is_bone, zero=options.intensity_zero), ct.grid)
         notes.append(
             f"intensities are not HU: {options.intensity_zero:g} taken as air, mean labelled bone as {BONE_HU:g} HU"
         )
@@ -194,7 +204,7 @@ def _cut_out(ct: Volume, labels: LabelMap, bones: tuple[str, ...], kind: Anatomy
     keep = LabelMap(np.where(np.isin(labels.data, ids), labels.data, 0).astype(labels.data.dtype), labels.grid)
     inside = np.argwhere(keep.data > 0)
     ends = labels.grid.to_world(np.array([inside.min(0), inside.max(0)]))
-    size_mm = options.size_mm or kind.grid_size_mm
+    size_mm = kind.grid_size_mm if options.size_mm is None else options.size_mm
     centre = _grid_centre(ends, kind, size_mm)
     grid = Grid.cube(options.voxels or kind.grid_voxels, size_mm, centre)
     field = _field(ct.grid, grid)

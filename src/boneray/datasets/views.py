@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from boneray.core.camera import Camera, orbit_camera, view_angle_deg
+from boneray.core.errors import InputError
 from boneray.core.grid import Grid
 from boneray.core.radiograph import Radiograph
 from boneray.core.volume import Volume
@@ -11,6 +12,17 @@ from boneray.projection.render import render
 SOURCE_OBJECT_MM = 1000.0
 SOURCE_DETECTOR_MM = 1500.0
 MARGIN = 1.1
+
+
+def check_rendering(views: tuple[str, ...], *, pixels: int, voxels: int | None) -> None:
+    """Raise InputError or GeometryError for sizes and views that cannot be rendered or learnt from."""
+    if not 16 <= pixels <= 4096:
+        raise InputError(f"pixels {pixels} must lie in 16..4096")
+    if voxels is not None and not (16 <= voxels <= 512 and voxels % 8 == 0):
+        raise InputError(f"voxels {voxels} must be a multiple of 8 in 16..512")
+    angles = [view_angle_deg(view) for view in views]
+    if len(set(angles)) < len(angles):
+        raise InputError(f"views {', '.join(views)} name the same angle twice")
 
 
 def standard_cameras(grid: Grid, views: tuple[str, ...], *, pixels: int) -> dict[str, Camera]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from boneray.core.errors import DataError
 from boneray.core.volume import LabelMap
 from boneray.evaluation.cases import CaseScores, evaluate_case
 from boneray.evaluation.inputs import matching_pairs, read_named_labels
@@ -38,6 +39,12 @@ def evaluate_paths(
             predicted = LabelMap(np.zeros(truth.labels.grid.shape, np.uint8), truth.labels.grid)
         else:
             found = read_named_labels(predicted_path, names, "prediction")
+            if found.known != truth.known:
+                bare = predicted_path if truth.known else true_path
+                raise DataError(
+                    f"{bare} has a numbering of its own, the other side names its bones; say which bone each id is "
+                    "with --label-map (`boneray` for ids of boneray's own table)"
+                )
             predicted = found.labels
         out.append(evaluate_case(case_id, truth.labels, predicted, metrics=metrics, name_of=truth.name_of))
     return out

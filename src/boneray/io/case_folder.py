@@ -16,7 +16,7 @@ import numpy as np
 from boneray.core.bones import bone_name
 from boneray.core.camera import Camera
 from boneray.core.case import Case
-from boneray.core.errors import DataError, InputError
+from boneray.core.errors import DataError, GeometryError, InputError
 from boneray.core.measurement import Landmark, Measurement
 from boneray.core.radiograph import Radiograph
 from boneray.io.files import inside, read_json, require_folder, write_json
@@ -25,6 +25,19 @@ from boneray.io.nifti import read_labels, read_volume, write_labels, write_volum
 
 SCHEMA = "boneray/case/1"
 DATASET_SCHEMA = "boneray/dataset/1"
+ENTRIES = {
+    "case_id": str,
+    "patient_id": str,
+    "anatomy": str,
+    "target": str,
+    "licence": str,
+    "provenance": dict,
+    "views": list,
+    "bones": dict,
+    "has_labels": bool,
+    "has_ct": bool,
+    "grid": dict | None,
+}
 
 
 def write_case(folder: Path, case: Case) -> Path:
@@ -74,9 +87,7 @@ def read_case(folder: Path, *, with_ct: bool = True) -> Case:
         DataError: written by an unknown schema, or its parts contradict each other.
     """
     require_folder(folder, "case folder")
-    values = read_json(folder / "case.json", "case file")
-    if values.get("schema") != SCHEMA:
-        raise DataError(f"{folder}/case.json has schema {values.get('schema')!r}; this boneray reads {SCHEMA!r}")
+    values = read_description(folder)
     try:
         labels = read_labels(folder / "labels.nii.gz") if values["has_labels"] else None
         ct = read_volume(folder / "ct.nii.gz", "CT") if values["has_ct"] and with_ct else None
@@ -94,20 +105,43 @@ def read_case(folder: Path, *, with_ct: bool = True) -> Case:
             truth=tuple(Measurement.from_dict(m) for m in values.get("truth", [])),
             landmarks=tuple(Landmark(name, tuple(p)) for name, p in values.get("landmarks", {}).items()),
         )
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{folder}/case.json lacks or misuses {error}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise DataError(f"{folder}/case.json lacks or misuses {error}; see docs/case-folder.md") from None
+
+
+def read_description(folder: Path) -> dict[str, Any]:
+    """case.json as it is, its schema and the types of its main entries checked.
+
+    Raises:
+        InputError: not there or no JSON; DataError: another schema, or an entry of the wrong type.
+    """
+    values = read_json(folder / "case.json", "case file")
+    if values.get("schema") != SCHEMA:
+        raise DataError(f"{folder}/case.json has schema {values.get('schema')!r}; this boneray reads {SCHEMA!r}")
+    for key, kind in ENTRIES.items():
+        if not isinstance(values.get(key), kind):
+            raise DataError(f"{folder}/case.json: {key} is {values.get(key)!r}; see docs/case-folder.md")
+    return values
 
 
 def case_folders(root: Path) -> list[Path]:
     """The complete case folders below `root` (or `root` itself), sorted by name.
 
+    Where there is a dataset.json, those it lists.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none; DataError: a listed one is missing.
     """
     require_folder(root, "data folder")
     if (root / "case.json").is_file():
         return [root]
     folders = sorted(path.parent for path in root.glob("*/case.json"))
+    if (root / "dataset.json").is_file():
+        listed = {row["case_id"] for row in read_dataset(root) if row.get("status") == "ok"}
+        lost = sorted(listed - {folder.name for folder in folders})
+        if lost:
+            raise DataError(f"{root}/dataset.json lists case {lost[0]}, which is not there; prepare it again")
+        folders = [folder for folder in folders if folder.name in listed]
     if not folders:
         raise InputError(
             f"data folder {root} holds no case (a folder with case.json); make some with `boneray prepare`"
@@ -130,20 +164,42 @@ def write_dataset(
     return write_json(root / "dataset.json", values)
 
 
+def made_from(root: Path, source: dict[str, Any]) -> bool:
+    """True if `root` holds a data set made from exactly this source, so that work can go on in it."""
+    if not (root / "dataset.json").is_file():
+        return False
+    return bool(read_json(root / "dataset.json", "data set").get("source") == source)
+
+
+def read_dataset(root: Path) -> list[dict[str, Any]]:
+    """The rows of dataset.json: case_id, patient_id, status and, for rejected ones, the reason."""
+    rows = read_json(root / "dataset.json", "data set").get("cases")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "case_id" in row for row in rows):
+        raise DataError(f'{root}/dataset.json has no list of "cases"')
+    return rows
+
+
 def read_cameras(file: Path) -> dict[str, Camera]:
     """Cameras by view from cameras.json (`{"views": [{"name", "camera"}]}`) or from a case.json."""
     values = read_json(file, "camera file")
     views = values.get("views")
     if not isinstance(views, list) or not views:
         raise InputError(f'camera file {file} has no "views" list; see docs/case-folder.md')
-    try:
-        return {str(view["name"]): Camera.from_dict(view["camera"]) for view in views}
-    except (KeyError, TypeError) as error:
-        raise InputError(f"camera file {file}: a view lacks {error}") from None
+    out = {}
+    for view in views:
+        if not isinstance(view, dict) or not {"name", "camera"} <= set(view):
+            raise InputError(f'camera file {file}: each view needs a "name" and a "camera"; see docs/case-folder.md')
+        try:
+            out[str(view["name"])] = Camera.from_dict(view["camera"])
+        except GeometryError as error:
+            raise GeometryError(f"camera file {file}, view {view['name']}: {error}") from None
+    return out
 
 
 def _read_view(folder: Path, view: dict[str, Any]) -> Radiograph:
     grey = read_picture(inside(folder, view["file"]))
     scale = view["line_integral_per_grey"]
+    if scale is not None and not (isinstance(scale, int | float) and 0 < scale < float("inf")):
+        raise DataError(f"{folder}/case.json: line_integral_per_grey {scale!r} must be a positive number or null")
     camera = Camera.from_dict(view["camera"])
     return Radiograph(np.float32(scale or 1.0) * grey, camera, scaled=scale is not None)

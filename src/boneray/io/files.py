@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -30,17 +31,21 @@ def require_folder(path: Path, what: str) -> Path:
     return path
 
 
-def prepare_output(path: Path, *, force: bool, holds: str = "run.json") -> Path:
+RESULTS = ("run.json", "case.json", "dataset.json")
+
+
+def prepare_output(path: Path, *, force: bool, holds: tuple[str, ...] = RESULTS) -> Path:
     """Make `path` a usable output folder.
 
     Raises:
-        InputError: it already holds a run (`holds` exists in it) and `force` is not given, it
-            is a file, or it cannot be written. What is there stays as it was.
+        InputError: it already holds a result (a file named in `holds`) and `force` is not given,
+            it is a file, or it cannot be written. What is there stays as it was.
     """
     if path.is_file():
         raise InputError(f"output {path} is a file; give a folder")
-    if (path / holds).exists() and not force:
-        raise InputError(f"output folder {path} already holds {holds}; choose another folder or give --force")
+    found = [name for name in holds if (path / name).exists()]
+    if found and not force:
+        raise InputError(f"output folder {path} already holds {found[0]}; choose another folder or give --force")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
@@ -48,6 +53,13 @@ def prepare_output(path: Path, *, force: bool, holds: str = "run.json") -> Path:
     except OSError as error:
         raise InputError(f"output folder {path} cannot be written: {error.strerror}") from None
     return path
+
+
+def safe_name(name: str, what: str) -> str:
+    """The name, if it can be a folder's: no separators, no leading dot, not empty."""
+    if not re.fullmatch(r"[^\W_][\w.+-]*", name):
+        raise InputError(f"{what} '{name}' cannot name a folder; use letters, digits and . _ + -")
+    return name
 
 
 def write_atomic(path: Path, write: Callable[[Path], Any]) -> Path:
@@ -100,6 +112,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 def inside(folder: Path, name: str) -> Path:
     """`folder / name`, refused if it would leave the folder."""
+    if "\0" in name:
+        raise InputError(f"file name {name!r} is no file name")
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise InputError(f"file name '{name}' leaves the folder {folder}; use a name inside it")

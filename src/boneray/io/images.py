@@ -40,6 +40,8 @@ def read_picture(path: Path, what: str = "radiograph") -> NDArray[np.float32]:
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{what} {path} is not a readable picture: {text[:120]}") from None
+    if not np.all(np.isfinite(grey)):
+        raise InputError(f"{what} {path} holds pixels that are not numbers")
     if grey.ndim != 2 or min(grey.shape) < 8:
         raise InputError(f"{what} {path} has shape {grey.shape}; a grey picture of at least 8x8 pixels is needed")
     return grey

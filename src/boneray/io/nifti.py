@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from boneray.core.errors import DataError, InputError
+from boneray.core.errors import DataError, GeometryError, InputError
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap, Volume, to_canonical
 from boneray.io.files import require_file, write_atomic
+
+UNREADABLE = (
+    nib.filebasedimages.ImageFileError,
+    nib.spatialimages.HeaderDataError,
+    OSError,
+    EOFError,
+    ValueError,
+    OverflowError,
+    MemoryError,
+    zlib.error,
+)
 
 
 def read_volume(path: Path, what: str = "volume") -> Volume:
@@ -53,17 +66,24 @@ def write_labels(path: Path, labels: LabelMap) -> Path:
 
 def _read(path: Path, what: str) -> tuple[NDArray, Grid]:
     require_file(path, what)
+    logging.getLogger("nibabel").setLevel(logging.CRITICAL)  # what it warns of is checked below
     try:
-        image = nib.load(path)
-        data = np.asanyarray(image.dataobj)
-        affine = image.affine
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        with np.errstate(all="ignore"):
+            image: Any = nib.load(path)
+            data = np.asanyarray(image.dataobj)
+            affine = image.affine
+    except UNREADABLE as error:
         raise InputError(f"{what} {path} is not a readable NIfTI file: {_short(error)}") from None
+    if data.dtype.kind not in "biuf":
+        raise InputError(f"{what} {path} holds {data.dtype} values; plain numbers are needed")
     while data.ndim > 3 and data.shape[-1] == 1:
         data = data[..., 0]
-    if data.ndim != 3:
+    if data.ndim != 3 or 0 in data.shape:
         raise InputError(f"{what} {path} has shape {data.shape}; three dimensions are needed")
-    return to_canonical(data, Grid.from_affine(data.shape, affine))
+    try:
+        return to_canonical(data, Grid.from_affine(data.shape, affine))
+    except GeometryError as error:
+        raise GeometryError(f"{what} {path}: {error}") from None
 
 
 def _write(path: Path, data: NDArray, grid: Grid) -> Path:

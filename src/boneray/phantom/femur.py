@@ -49,7 +49,7 @@ def femur_scene(rng: np.random.Generator, deformity: str) -> Scene:
 
 
 def placed_femur(shape: FemurShape, pose: Pose, rng: np.random.Generator) -> Pose:
-    """The pose shifted into the cube: head inside, shaft cut by the lower face, long enough to be measured if possible."""
+    """The pose shifted into the cube: head inside, shaft cut by the lower face and measurable if possible."""
     head, reach = pose.point(shape.head_mm), pose.scale * shape.head_radius_mm
     highest = HALF_CUBE_MM - reach - FREE_MM
     lowest = min(max(BELOW_HEAD_RADII * reach - HALF_CUBE_MM, highest - 0.2 * HALF_CUBE_MM), highest)

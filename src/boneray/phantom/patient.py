@@ -32,10 +32,8 @@ def make_patient(anatomy: str, *, seed: int, number: int, voxels: int | None = N
         ConfigError: no phantom or no deformity of that name.
     """
     kind = anatomy_named(anatomy)
+    check_deformity(anatomy, deformity)
     entry = PHANTOMS.get(anatomy)
-    choices = ["none", *map(str, entry.facts["deformities"])]  # type: ignore[call-overload]
-    if deformity not in choices:
-        raise ConfigError(unknown_name(f"deformity of the {anatomy} phantom", deformity, choices))
     case_id = f"{anatomy}-{seed}-{number:04d}"
     scene = entry.value(generator(seed, case_id), deformity)
 
@@ -69,6 +67,13 @@ def make_patient(anatomy: str, *, seed: int, number: int, voxels: int | None = N
         truth=truth,
         landmarks=landmarks,
     )
+
+
+def check_deformity(anatomy: str, deformity: str) -> None:
+    """Raise ConfigError for an anatomy without phantom, or a deformity its phantom does not have."""
+    choices = ["none", *map(str, PHANTOMS.get(anatomy).facts["deformities"])]  # type: ignore[call-overload]
+    if deformity not in choices:
+        raise ConfigError(unknown_name(f"deformity of the {anatomy} phantom", deformity, choices))
 
 
 def _mirrored_landmark(mark: Landmark) -> Landmark:

@@ -8,7 +8,7 @@ from typing import Any
 from boneray.core.errors import InputError
 from boneray.core.radiograph import Radiograph
 from boneray.io.case_folder import read_cameras, read_case
-from boneray.io.files import prepare_output
+from boneray.io.files import prepare_output, read_json
 from boneray.io.images import read_picture
 from boneray.reconstruction.reconstruct import Reconstructor, write_reconstruction
 
@@ -27,12 +27,11 @@ def reconstruct_case(
     case = read_case(folder, with_ct=False)
     if not case.radiographs:
         raise InputError(f"case {folder} holds no radiograph")
-    if out.resolve() == folder.resolve():
-        raise InputError(f"output {out} is the case itself; choose another folder")
-    prepare_output(out, force=force)
     reconstructor = Reconstructor.load(checkpoint)
     reconstructor.require_anatomy(case.anatomy)
     target = bone or case.target
+    reconstructor.bone_ids(target)
+    _prepare(out, force=force)
     result = reconstructor(case.radiographs, target=target, centre_mm=centre_mm)
     return write_reconstruction(
         out,
@@ -67,7 +66,6 @@ def reconstruct_files(
         raise InputError("nothing to reconstruct: give a case folder, or --ap and --lat with --camera")
     if camera_file is None:
         raise InputError("no camera file: give the geometry of the views with --camera cameras.json")
-    prepare_output(out, force=force)
     cameras = read_cameras(camera_file)
     missing = [view for view in files if view not in cameras]
     if missing:
@@ -77,6 +75,8 @@ def reconstruct_files(
         for view, path in files.items()
     }
     reconstructor = Reconstructor.load(checkpoint)
+    reconstructor.bone_ids(bone)
+    _prepare(out, force=force)
     result = reconstructor(radiographs, target=bone, centre_mm=centre_mm)
     return write_reconstruction(
         out,
@@ -93,3 +93,14 @@ def reconstruct_files(
             "checkpoint": checkpoint,
         },
     )
+
+
+def _prepare(out: Path, *, force: bool) -> None:
+    """The output folder; one that holds a reference case or a data set is refused even with `force`."""
+    if (out / "dataset.json").exists():
+        raise InputError(f"output {out} is a data set; choose another folder")
+    if (out / "case.json").is_file():
+        provenance = read_json(out / "case.json", "case file").get("provenance")
+        if not isinstance(provenance, dict) or provenance.get("labels_are") != "prediction":
+            raise InputError(f"output {out} holds a case that is no reconstruction; choose another folder")
+    prepare_output(out, force=force)

@@ -40,6 +40,12 @@ def report_case(folder: Path, reference: Case | None) -> ReportCase:
     case = read_case(folder, with_ct=False)
     if case.labels is None:
         raise DataError(f"{folder} has no labels.nii.gz; reconstruct it first")
+    if reference is not None and (reference.anatomy, reference.target) != (case.anatomy, case.target):
+        raise DataError(
+            f"{folder} shows {case.target or case.anatomy}, the reference {reference.case_id} shows "
+            f"{reference.target or reference.anatomy}; give the reference of the same bone"
+        )
+    run = _run(folder)
     scores = None
     if reference is not None and reference.labels is not None:
         scores = evaluate_case(case.case_id, reference.labels, case.labels).to_dict()
@@ -52,8 +58,8 @@ def report_case(folder: Path, reference: Case | None) -> ReportCase:
         scores=scores,
         measurements=tuple(measure(case.labels, case.anatomy)),
         reference_measurements=reference_measurements(reference),
-        notes=_notes(folder, case),
-        run=_run(folder),
+        notes=_notes(run, case),
+        run=run,
     )
 
 
@@ -81,6 +87,6 @@ def _run(folder: Path) -> dict[str, Any] | None:
     return read_json(folder / "run.json", "run description") if (folder / "run.json").is_file() else None
 
 
-def _notes(folder: Path, case: Case) -> tuple[str, ...]:
-    run = _run(folder) or {}
-    return (*run.get("warnings", []), *case.provenance.get("notes", []))
+def _notes(run: dict[str, Any] | None, case: Case) -> tuple[str, ...]:
+    found = [(run or {}).get("warnings", []), case.provenance.get("notes", [])]
+    return tuple(str(note) for notes in found if isinstance(notes, list) for note in notes)
