@@ -15,7 +15,7 @@ def test_list_is_a_list_of_objects_with_names(boneray, kind):
     assert rows and all(row["name"] and row["summary"] for row in rows)
 
 
-COMMANDS = "phantom,prepare pairs,prepare nnunet,train,reconstruct,evaluate,measure,report,view,demo,list,doctor"
+COMMANDS = "phantom,prepare pairs,prepare nnunet,train,reconstruct,evaluate,measure,report,view,demo,list,doctor,pack"
 
 
 @pytest.mark.parametrize("command", COMMANDS.split(","))

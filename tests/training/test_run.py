@@ -68,6 +68,9 @@ def test_a_killed_run_continues_where_it_stood(data, whole_run, tmp_path, monkey
         )
         train("raylift_tiny", data=data, out=tmp_path, resume=True, device="cpu")
     assert min(n for augment, n in seen if augment) == 8
+    assert (tmp_path / "metrics.csv").read_text() == (whole_run[0] / "metrics.csv").read_text()
+    first, again = (json.loads((folder / "run.json").read_text()) for folder in (whole_run[0], tmp_path))
+    assert again["result"] == first["result"] and again["split_sha256"] == first["split_sha256"]
     first, again = (load_file(folder / "last.safetensors") for folder in (whole_run[0], tmp_path))
     for name in first:
         torch.testing.assert_close(first[name], again[name], rtol=1e-4, atol=1e-5)
@@ -86,12 +89,42 @@ def test_refusals_are_clear(data, whole_run, tmp_path):
         (DataError, "lacks view", {"overrides": ("views=[ap, oblique]",)}),
         (ConfigError, "multiple", {"overrides": ("image_shape=[30, 30]",)}),
         (InputError, "raylift_tiny", {"model": "unet", "resume": True, "out": out}),
+        (ConfigError, "--resume", {"resume": True, "out": out, "overrides": ("seed=3",)}),
+        (InputError, "run to resume", {"resume": True, "out": data / "femur-0-0000"}),
     ]
     for error, says, change in cases:
         arguments = {"model": "raylift_tiny", "data": data, "out": tmp_path / "x", "device": "cpu"} | change
         with pytest.raises(error, match=says) as caught:
             train(arguments.pop("model"), **arguments)
         assert isinstance(caught.value, BonerayError) and "\n" not in str(caught.value)
+
+
+def test_a_refused_run_destroys_nothing(data, whole_run):
+    out, _ = whole_run
+    before = {f.name: f.read_bytes() for f in out.iterdir() if f.is_file()}
+    for bad in ("recipe.loss=nope", "views=[ap, oblique]", "image_shape=[30, 30]"):
+        with pytest.raises(BonerayError):
+            train("raylift_tiny", data=data, out=out, overrides=(bad,), force=True, device="cpu")
+    assert {f.name: f.read_bytes() for f in out.iterdir() if f.is_file()} == before
+
+
+def test_resuming_a_finished_run_changes_nothing(data, whole_run):
+    out, result = whole_run
+    before = (out / "metrics.csv").read_bytes()
+    assert train("raylift_tiny", data=data, out=out, resume=True, device="cpu") == json.loads(
+        (out / "run.json").read_text()
+    )
+    assert (out / "metrics.csv").read_bytes() == before and result["finished"]
+
+
+def test_a_resumed_run_keeps_its_split_when_cases_were_added(data, tmp_path):
+    write_phantoms("femur", cases=4, seed=0, out=tmp_path / "data", voxels=16, pixels=32)
+    first = train("raylift_tiny", data=tmp_path / "data", out=tmp_path / "run", overrides=SHORT, device="cpu")
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(run | {"finished": False}))
+    write_phantoms("femur", cases=6, seed=0, out=tmp_path / "data", voxels=16, pixels=32)
+    again = train("raylift_tiny", data=tmp_path / "data", out=tmp_path / "run", resume=True, device="cpu")
+    assert again["split_sha256"] == first["split_sha256"] and again["cases"] == first["cases"]
 
 
 def test_the_mean_shape_is_trained_like_any_model(data, tmp_path):

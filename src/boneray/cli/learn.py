@@ -1,4 +1,4 @@
-"""The command that trains: train."""
+"""Commands that make checkpoints: train, pack."""
 
 from __future__ import annotations
 

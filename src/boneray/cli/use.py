@@ -66,7 +66,8 @@ def evaluate(
     reference: Annotated[Path, typer.Option(help="Label map, case folder, or a folder of them.")],
     prediction: Annotated[Path, typer.Option(help="The same kind, matched by name.")],
     label_map: LabelMapName = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write one row per bone.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write one row per bone to this file.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Dice, HD95, ASSD and NSD in mm, per bone; a missed bone counts.
@@ -75,8 +76,11 @@ def evaluate(
     """
     from boneray.datasets.label_maps import label_map as known_map
     from boneray.evaluation.comparison import evaluate_paths, evaluation_json
-    from boneray.evaluation.tables import bone_rows, write_csv
+    from boneray.evaluation.tables import bone_rows, summary_rows, write_csv
+    from boneray.io.files import require_new_file
 
+    if csv is not None:
+        require_new_file(csv, force=force)
     names = known_map(label_map) if label_map else None
     scores = evaluate_paths(reference, prediction, names=names, progress=progress("cases"))
     if csv is not None:
@@ -87,6 +91,10 @@ def evaluate(
     shown = ("dice", "hd95_mm", "assd_mm", "nsd_2.0mm")
     rows = [[s.case_id, b.bone, b.status, *(b.values[m] for m in shown)] for s in scores for b in s.bones]
     show_table(("case", "bone", "status", *shown), rows)
+    if len(scores) > 1:
+        keys = ("metric", "mean", "median", "sd", "worst", "worst_case", "n", "n_cases", "n_missed")
+        typer.echo("")
+        show_table(keys, [[row[key] for key in keys] for row in summary_rows(scores)])
 
 
 def measure(
@@ -95,6 +103,7 @@ def measure(
     label_map: LabelMapName = None,
     bone: BoneName = "",
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON to this file.")] = None,
+    force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Clinical measurements with value, unit, status and reason.
@@ -103,8 +112,10 @@ def measure(
     """
     from boneray.datasets.label_maps import label_map as known_map
     from boneray.evaluation.measuring import measure_path, measurements_json
-    from boneray.io.files import write_json
+    from boneray.io.files import require_new_file, write_json
 
+    if out is not None:
+        require_new_file(out, force=force)
     found = measure_path(labels, anatomy, names=known_map(label_map) if label_map else None, target=bone)
     values = measurements_json(found)
     if out is not None:

@@ -44,8 +44,8 @@ def write_splits(path: Path, parts: dict[str, list[str]], *, seed: int) -> Path:
     return write_json(path, {"schema": SCHEMA, "seed": seed, "sha256": split_hash(parts), **parts})
 
 
-def read_splits(path: Path) -> dict[str, list[str]]:
-    """The parts in a split file; its hash must agree.
+def read_splits(path: Path, *, shared: bool = False) -> dict[str, list[str]]:
+    """The parts in a split file; its hash must agree. `shared`: parts may have cases in common.
 
     Raises:
         DataError: unknown schema, an edited part, or a case in two parts.
@@ -55,7 +55,7 @@ def read_splits(path: Path) -> dict[str, list[str]]:
         raise DataError(f"split file {path} has schema {values.get('schema')!r}; {SCHEMA!r} is needed")
     parts = {part: [str(c) for c in values.get(part, [])] for part in PARTS}
     cases = [c for part in PARTS for c in parts[part]]
-    if len(cases) != len(set(cases)):
+    if not shared and len(cases) != len(set(cases)):
         raise DataError(f"split file {path} has a case in two parts; every case belongs to one")
     if values.get("sha256") != split_hash(parts):
         raise DataError(f"split file {path} was edited by hand: its SHA-256 does not fit; write it anew")

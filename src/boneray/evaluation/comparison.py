@@ -11,7 +11,7 @@ import numpy as np
 from boneray.core.errors import DataError
 from boneray.core.volume import LabelMap
 from boneray.evaluation.cases import CaseScores, evaluate_case
-from boneray.evaluation.inputs import matching_pairs, read_named_labels
+from boneray.evaluation.inputs import NamedLabels, matching_pairs, read_named_labels
 
 Pairs = Iterator[tuple[str, Path, Path | None]]
 
@@ -30,26 +30,34 @@ def evaluate_paths(
         reference, prediction: two label maps, two case folders, or two folders of either, matched
             by name.
         names: bone by id for label files without a case.json; without it their bones are called
-            `label_<id>`.
+            `label_<id>`, or as on the other side where that one has names.
     """
     out = []
     for case_id, true_path, predicted_path in progress(matching_pairs(reference, prediction)):
         truth = read_named_labels(true_path, names, "reference")
+        name_of = truth.name_of
         if predicted_path is None:
             predicted = LabelMap(np.zeros(truth.labels.grid.shape, np.uint8), truth.labels.grid)
         else:
             found = read_named_labels(predicted_path, names, "prediction")
-            if found.known != truth.known:
-                bare = predicted_path if truth.known else true_path
-                raise DataError(
-                    f"{bare} has a numbering of its own, the other side names its bones; say which bone each id is "
-                    "with --label-map (`boneray` for ids of boneray's own table)"
-                )
+            _require_one_numbering(truth, found, true_path, predicted_path)
             predicted = found.labels
-        out.append(evaluate_case(case_id, truth.labels, predicted, metrics=metrics, name_of=truth.name_of))
+            name_of = found.name_of if found.known else truth.name_of
+        out.append(evaluate_case(case_id, truth.labels, predicted, metrics=metrics, name_of=name_of))
     return out
 
 
 def evaluation_json(scores: Sequence[CaseScores]) -> dict[str, Any]:
     """The stable shape of `boneray evaluate --json`."""
     return {"cases": [case.to_dict() for case in scores]}
+
+
+def _require_one_numbering(truth: NamedLabels, found: NamedLabels, true_path: Path, predicted_path: Path) -> None:
+    """A nameless file beside a named one is taken to share its numbering, unless not one id agrees."""
+    if truth.known == found.known or not found.labels.ids or set(truth.labels.ids) & set(found.labels.ids):
+        return
+    bare, named = (predicted_path, true_path) if truth.known else (true_path, predicted_path)
+    raise DataError(
+        f"{bare} has a numbering of its own: none of its ids occurs in {named}; say which bone each id is with "
+        "--label-map (`boneray` for ids of boneray's own table)"
+    )

@@ -34,24 +34,39 @@ def require_folder(path: Path, what: str) -> Path:
 RESULTS = ("run.json", "case.json", "dataset.json")
 
 
-def prepare_output(path: Path, *, force: bool, holds: tuple[str, ...] = RESULTS) -> Path:
-    """Make `path` a usable output folder.
+def require_free(path: Path, *, force: bool, holds: tuple[str, ...] = RESULTS) -> Path:
+    """The path, if a result may be written there.
 
     Raises:
         InputError: it already holds a result (a file named in `holds`) and `force` is not given,
-            it is a file, or it cannot be written. What is there stays as it was.
+            or it is a file.
     """
     if path.is_file():
         raise InputError(f"output {path} is a file; give a folder")
     found = [name for name in holds if (path / name).exists()]
     if found and not force:
         raise InputError(f"output folder {path} already holds {found[0]}; choose another folder or give --force")
+    return path
+
+
+def prepare_output(path: Path, *, force: bool, holds: tuple[str, ...] = RESULTS) -> Path:
+    """Make `path` a usable output folder; errors as `require_free`, and if it cannot be written."""
+    require_free(path, force=force, holds=holds)
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
         raise InputError(f"output folder {path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def require_new_file(path: Path, *, force: bool) -> Path:
+    """The path, if a file may be written there; one that exists is kept unless `force`."""
+    if path.is_dir():
+        raise InputError(f"output {path} is a folder; give a file")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists already; choose another name or give --force")
     return path
 
 

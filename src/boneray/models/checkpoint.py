@@ -21,7 +21,7 @@ from boneray.core.config import load_settings
 from boneray.core.errors import ConfigError, InputError
 from boneray.core.grid import Grid
 from boneray.core.registry import unknown_name
-from boneray.io.files import read_json, require_file, write_atomic, write_json
+from boneray.io.files import read_json, require_file, require_new_file, write_atomic, write_json
 from boneray.models.registry import MODELS, Task
 
 SCHEMA = "boneray/checkpoint/1"
@@ -133,8 +133,7 @@ def pack_checkpoint(source: str | Path, out: Path, *, force: bool = False) -> Pa
     """
     if out.suffix != ".safetensors":
         raise InputError(f"output {out} must end in .safetensors")
-    if out.exists() and not force:
-        raise InputError(f"{out} exists already; choose another --out or give --force")
+    require_new_file(out, force=force)
     return save_checkpoint(out, *load_checkpoint(source), half=True)
 
 

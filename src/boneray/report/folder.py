@@ -12,7 +12,7 @@ from boneray.core.measurement import Measurement
 from boneray.evaluation.cases import evaluate_case
 from boneray.geometry.surface import bone_mesh
 from boneray.io.case_folder import case_folders, read_case
-from boneray.io.files import read_json
+from boneray.io.files import read_json, require_new_file
 from boneray.morphometry.measure import measure
 from boneray.report.content import ReportCase
 from boneray.report.page import write_report
@@ -29,8 +29,7 @@ def report_folder(folder: Path, *, reference: Path | None = None, out: Path | No
         InputError: nothing to report on, or the page exists and `force` is not given.
     """
     page = out or folder / "report.html"
-    if page.exists() and not force:
-        raise InputError(f"{page} exists already; choose another --out or give --force")
+    require_new_file(page, force=force)
     cases = [report_case(path, _reference_for(path, reference)) for path in case_folders(folder)]
     return write_report(page, title=f"boneray report: {folder.resolve().name}", cases=cases)
 

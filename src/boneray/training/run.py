@@ -11,48 +11,33 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import sys
 import warnings
+import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from boneray import __version__
-from boneray.anatomy.registry import anatomy as find_anatomy
-from boneray.core.config import Settings, load_settings
-from boneray.core.errors import ConfigError, DataError, InputError
+from boneray.core.config import load_settings
+from boneray.core.errors import ConfigError, InputError
 from boneray.core.seeds import derived_seed
-from boneray.datasets.splits import read_splits, split_by_patient, split_hash, write_splits
-from boneray.io.case_folder import case_folders
-from boneray.io.files import prepare_output, read_json, write_json
-from boneray.models.checkpoint import TARGET, CheckpointCard, build_network, save_checkpoint
-from boneray.models.registry import MODELS, Recipe
-from boneray.training.samples import Samples, TrainingCase, collate, load_training_case
+from boneray.datasets.splits import split_hash, write_splits
+from boneray.io.files import prepare_output, read_json, require_free, write_json
+from boneray.losses.registry import LOSSES
+from boneray.models.checkpoint import CheckpointCard, build_network, save_checkpoint
+from boneray.models.registry import MODELS
+from boneray.training.plan import Plan, TrainSettings, plan
+from boneray.training.samples import Samples, TrainingCase, collate
 
+SCHEMA = "boneray/training/1"
 Say = Callable[[str], None]
-
-
-class TrainSettings(Settings):
-    """Everything that decides a training run besides its data.
-
-    `model`: settings of the network; `views`: names in order, empty for those of the data;
-    `image_shape`: pictures as the network sees them, empty for twice the grid; `overfit`:
-    validate on the training cases, for proofs of capacity only.
-    """
-
-    model: dict[str, Any] = Field(default_factory=dict)
-    recipe: Recipe = Recipe()
-    seed: int = 0
-    views: tuple[str, ...] = ()
-    image_shape: tuple[int, ...] = ()
-    validation_share: float = Field(0.1, gt=0, lt=1)
-    overfit: bool = False
+Cases = dict[str, list[TrainingCase]]
 
 
 def train(
@@ -69,66 +54,49 @@ def train(
 ) -> dict[str, Any]:
     """Train `model` on the cases below `data`; returns what run.json says at the end.
 
+    Everything is checked before anything is written. With `resume` the settings and the split of
+    the run in `out` hold.
+
     Raises:
         ConfigError: unknown model or setting; DataError: cases that do not fit together;
         InputError: no data, or an output folder in the way.
     """
-    spec = MODELS.get(model).value
-    base = {"recipe": spec.recipe.model_dump()}
-    settings = load_settings(TrainSettings, file=recipe, overrides=overrides, base=base)
-    load_settings(type(spec.settings), base={**spec.settings.model_dump(), **settings.model})
-    accelerator = _accelerator(device)
-    folders = case_folders(data)
+    accelerator = choose_accelerator(device)
     if resume:
-        settings = _resumed_settings(out, model)
+        run, settings = _stopped_run(out, model, recipe, overrides)
+        if run["finished"]:
+            say("this run is finished already")
+            return run
     else:
-        prepare_output(out, force=force)
-    parts = _parts(data, folders, settings)
-    card = _card(model, settings, folders, parts)
-    run = {
-        "schema": "boneray/run/1",
-        "command": "train",
-        "model": model,
-        "settings": settings.model_dump(),
-        "data": str(data),
-        "cases": {part: len(ids) for part, ids in parts.items()},
-        "split_sha256": split_hash(parts),
-        "validation_is_training": settings.overfit,
-        "versions": {"boneray": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
-        "finished": False,
-    }
-    say(f"{model}: {len(parts['train'])} training and {len(parts['validation'])} validation cases")
-    by_id = {folder.name: folder for folder in folders}
-    cases = {
-        part: [load_training_case(by_id[c], card.classes, card.views) for c in parts[part]]
-        for part in ("train", "validation")
-    }
-    _require_one_grid([*cases["train"], *cases["validation"]], card)
+        settings = _settings(model, recipe, overrides)
+        require_free(out, force=force)
+    made = plan(model, data, settings, frozen=out / "splits.json" if resume else None)
+    say(f"{model}: {len(made.parts['train'])} training and {len(made.parts['validation'])} validation cases")
+    LOSSES.get(settings.recipe.loss)
     torch.manual_seed(derived_seed(settings.seed, "weights"))
-    network = build_network(card)
-    card = replace(
-        card,
-        training={
-            "recipe": settings.recipe.model_dump(),
-            "seed": settings.seed,
-            "data": data.name,
-            "split_sha256": split_hash(parts),
-        },
-    )
+    network = build_network(made.card)
+    cases = {part: made.load(part) for part in ("train", "validation")}
+    run = _described(model, data, settings, made)
     if not resume:
+        prepare_output(out, force=force)
         _clear(out)
+        write_splits(out / "splits.json", made.parts, seed=settings.seed)
         write_json(out / "run.json", run)
-        write_splits(out / "splits.json", parts, seed=settings.seed)
-    if spec.learns_by_gradient:
-        result = _by_gradient(network, card, settings, cases, out, accelerator, resume=resume, say=say)
+    if MODELS.get(model).value.learns_by_gradient:
+        result = _by_gradient(network, made.card, settings, cases, out, accelerator, resume=resume, say=say)
     else:
-        result = _in_one_pass(network, card, cases, out)
+        result = _in_one_pass(network, made.card, cases, out)
     run |= {"finished": True, "result": result}
     write_json(out / "run.json", run)
     return run
 
 
-def _accelerator(device: str) -> str:
+def choose_accelerator(device: str) -> str:
+    """cpu, cuda or mps for auto or one of these.
+
+    Raises:
+        ConfigError: unknown, or not available here.
+    """
     found = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return "cuda" if found["cuda"] else "mps" if found["mps"] else "cpu"
@@ -139,78 +107,44 @@ def _accelerator(device: str) -> str:
     return device
 
 
-def _resumed_settings(out: Path, model: str) -> TrainSettings:
+def _settings(model: str, recipe: Path | None, overrides: tuple[str, ...]) -> TrainSettings:
+    spec = MODELS.get(model).value
+    base = {"recipe": spec.recipe.model_dump()}
+    settings = load_settings(TrainSettings, file=recipe, overrides=overrides, base=base)
+    load_settings(type(spec.settings), base={**spec.settings.model_dump(), **settings.model})
+    return settings
+
+
+def _stopped_run(
+    out: Path, model: str, recipe: Path | None, overrides: tuple[str, ...]
+) -> tuple[dict[str, Any], TrainSettings]:
+    if recipe is not None or overrides:
+        raise ConfigError("--resume goes on with the run's own settings; leave --set and --recipe away")
+    MODELS.get(model)
     run = read_json(out / "run.json", "run to resume")
+    if run.get("schema") != SCHEMA:
+        raise InputError(f"{out}/run.json has schema {run.get('schema')!r}; a training run has {SCHEMA!r}")
     if run.get("model") != model:
         raise InputError(f"run {out} trained model {run.get('model')}, not {model}; resume it with its own model")
-    return TrainSettings.model_validate(run["settings"])
+    return run, load_settings(TrainSettings, base=run["settings"])
 
 
-def _parts(data: Path, folders: list[Path], settings: TrainSettings) -> dict[str, list[str]]:
-    """The data set's own frozen split, or a new one by patient."""
-    if settings.overfit:
-        ids = [folder.name for folder in folders]
-        return {"train": ids, "validation": ids, "test": []}
-    frozen = data / "splits.json"
-    if frozen.is_file():
-        parts = read_splits(frozen)
-        unknown = sorted({c for ids in parts.values() for c in ids} - {f.name for f in folders})
-        if unknown:
-            raise DataError(f"split file {frozen} names case {unknown[0]}, which is not in {data}")
-        if parts["train"] and parts["validation"]:
-            return parts
-        raise DataError(f"split file {frozen} has no training or no validation cases; write it anew")
-    patients = {f.name: str(read_json(f / "case.json", "case file").get("patient_id", f.name)) for f in folders}
-    return split_by_patient(patients, seed=settings.seed, validation=settings.validation_share)
+def _described(model: str, data: Path, settings: TrainSettings, made: Plan) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "command": "train",
+        "model": model,
+        "settings": settings.model_dump(),
+        "data": str(data),
+        "cases": {part: len(ids) for part, ids in made.parts.items()},
+        "split_sha256": split_hash(made.parts),
+        "validation_is_training": settings.overfit,
+        "versions": {"boneray": __version__, "torch": torch.__version__, "python": sys.version.split()[0]},
+        "finished": False,
+    }
 
 
-def _card(model: str, settings: TrainSettings, folders: list[Path], parts: dict[str, list[str]]) -> CheckpointCard:
-    """What the checkpoint will say, from the training cases' own descriptions."""
-    used = {c for part in ("train", "validation") for c in parts[part]}
-    values = [read_json(f / "case.json", "case file") for f in folders if f.name in used]
-    anatomies = sorted({v["anatomy"] for v in values})
-    if len(anatomies) > 1:
-        raise DataError(f"the cases are of several anatomies ({', '.join(anatomies)}); train on one at a time")
-    kind = find_anatomy(anatomies[0])
-    if any(v["grid"] is None for v in values):
-        raise DataError("a case has no labels; training needs a reference for every case")
-    grid = values[0]["grid"]
-    shape = tuple(grid["shape"])
-    present = {name for v in values for name in v["bones"].values()}
-    classes = (TARGET,) if kind.one_bone else tuple(name for name in kind.bones if name in present)
-    if not classes:
-        raise DataError(f"no case holds a bone of anatomy {kind.name} ({', '.join(kind.bones[:4])} ...)")
-    views = settings.views or tuple(view["name"] for view in values[0]["views"])
-    image = settings.image_shape or (2 * max(shape),) * 2
-    return CheckpointCard(
-        model=model,
-        settings=settings.model,
-        anatomy=kind.name,
-        classes=classes,
-        grid_shape=shape,
-        grid_size_mm=tuple(n * s for n, s in zip(shape, grid["spacing_mm"], strict=True)),
-        image_shape=tuple(image),
-        views=views,
-        data_licence="; ".join(sorted({v.get("licence") or "unstated" for v in values})),
-    )
-
-
-def _require_one_grid(cases: list[TrainingCase], card: CheckpointCard) -> None:
-    for case in cases:
-        size = tuple(case.grid.size_mm)
-        if (
-            case.grid.shape != card.grid_shape
-            or max(abs(a - b) for a, b in zip(size, card.grid_size_mm, strict=True)) > 0.1
-        ):
-            raise DataError(
-                f"case {case.case_id} has a grid of {case.grid.shape} voxels and {size[0]:.1f} mm, the first has "
-                f"{card.grid_shape} and {card.grid_size_mm[0]:.1f} mm; prepare all with the same --voxels and --size-mm"
-            )
-
-
-def _in_one_pass(
-    network: nn.Module, card: CheckpointCard, cases: dict[str, list[TrainingCase]], out: Path
-) -> dict[str, Any]:
+def _in_one_pass(network: nn.Module, card: CheckpointCard, cases: Cases, out: Path) -> dict[str, Any]:
     network.fit(torch.from_numpy(case.classes) for case in cases["train"])  # type: ignore[operator]
     save_checkpoint(out / "best.safetensors", network, card)
     return {"steps": 0, "checkpoint": "best.safetensors"}
@@ -220,7 +154,7 @@ def _by_gradient(
     network: nn.Module,
     card: CheckpointCard,
     settings: TrainSettings,
-    cases: dict[str, list[TrainingCase]],
+    cases: Cases,
     out: Path,
     accelerator: str,
     *,
@@ -228,15 +162,13 @@ def _by_gradient(
     say: Say,
 ) -> dict[str, Any]:
     import lightning
-    from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+    from lightning.pytorch.loggers import TensorBoardLogger
 
     from boneray.training.keeper import Keeper
     from boneray.training.module import Averaging, TrainingModule
 
     recipe = settings.recipe
-    last = out / "last.ckpt"
-    if resume and not last.is_file():
-        say("nothing to resume from yet: starting at step 0")
+    state = _saved_state(out, say) if resume else None
     shared = {"image_shape": card.image_shape, "class_names": card.classes, "recipe": recipe, "seed": settings.seed}
     training = Samples(cases["train"], count=recipe.steps * recipe.batch_size, augment=True, **shared)  # type: ignore[arg-type]
     validation = Samples(cases["validation"], count=len(cases["validation"]), augment=False, **shared)  # type: ignore[arg-type]
@@ -252,7 +184,7 @@ def _by_gradient(
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
         callbacks=[Averaging(), keeper],
-        logger=[CSVLogger(out, name="", version=""), TensorBoardLogger(out, name="tensorboard", version="")],
+        logger=TensorBoardLogger(out, name="tensorboard", version=""),
         log_every_n_steps=10,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -270,7 +202,7 @@ def _by_gradient(
         ),
         DataLoader(validation, batch_size=recipe.batch_size, collate_fn=collate),
     )
-    trainer.fit(shell, *loaders, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
+    trainer.fit(shell, *loaders, ckpt_path=state, weights_only=True)
     return {
         "steps": trainer.global_step,
         "checkpoint": "best.safetensors",
@@ -295,8 +227,20 @@ class StepSampler(Sampler[list[int]]):
             yield [step * self.batch_size + i for i in range(self.batch_size)]
 
 
+def _saved_state(out: Path, say: Say) -> Path | None:
+    """The state to resume from; None if the run was stopped before it saved one."""
+    state = out / "last.ckpt"
+    if not state.is_file():
+        say("nothing was saved yet: starting at step 0")
+        return None
+    if not zipfile.is_zipfile(state):
+        raise InputError(f"{state} is damaged; start anew with --force")
+    return state
+
+
 def _clear(out: Path) -> None:
     """With --force: take away what an earlier run left, and nothing else."""
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
     for name in ("last.ckpt", "best.safetensors", "best.json", "last.safetensors", "last.json", "metrics.csv"):
         (out / name).unlink(missing_ok=True)
 

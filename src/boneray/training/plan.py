@@ -1,0 +1,130 @@
+"""What a run is going to do, found out from its data before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from boneray.anatomy.registry import anatomy as find_anatomy
+from boneray.core.config import Settings
+from boneray.core.errors import DataError
+from boneray.core.grid import Grid
+from boneray.datasets.splits import read_splits, split_by_patient, split_hash
+from boneray.io.case_folder import case_folders, read_description
+from boneray.models.checkpoint import TARGET, CheckpointCard
+from boneray.models.registry import Recipe
+from boneray.training.samples import TrainingCase, load_training_case
+
+
+class TrainSettings(Settings):
+    """Everything that decides a training run besides its data.
+
+    `model`: settings of the network; `views`: names in order, empty for those of the data;
+    `image_shape`: pictures as the network sees them, null for twice the grid; `overfit`:
+    validate on the training cases, for proofs of capacity only.
+    """
+
+    model: dict[str, Any] = Field(default_factory=dict)
+    recipe: Recipe = Recipe()
+    seed: int = 0
+    views: tuple[str, ...] = ()
+    image_shape: tuple[int, int] | None = None
+    validation_share: float = Field(0.1, gt=0, lt=1)
+    overfit: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Case folders by id, their parts, and the card of the checkpoint to be."""
+
+    folders: dict[str, Path]
+    parts: dict[str, list[str]]
+    card: CheckpointCard
+
+    def load(self, part: str) -> list[TrainingCase]:
+        """The cases of a part in memory, all on the working grid."""
+        cases = [load_training_case(self.folders[c], self.card.classes, self.card.views) for c in self.parts[part]]
+        for case in cases:
+            _require_grid(case, self.card)
+        return cases
+
+
+def plan(model: str, data: Path, settings: TrainSettings, *, frozen: Path | None = None) -> Plan:
+    """Look at the cases below `data` and decide.
+
+    Args:
+        frozen: split file to keep to (that of a run which is resumed); otherwise the data set's
+            own, otherwise a new one by patient.
+    Raises:
+        InputError, DataError: no cases, or cases that do not fit together.
+    """
+    folders = {folder.name: folder for folder in case_folders(data)}
+    parts = _parts(data, folders, settings, frozen)
+    card = _card(model, settings, [folders[c] for part in ("train", "validation") for c in parts[part]])
+    facts = {
+        "recipe": settings.recipe.model_dump(),
+        "seed": settings.seed,
+        "data": data.name,
+        "split_sha256": split_hash(parts),
+    }
+    return Plan(folders, parts, replace(card, training=facts))
+
+
+def _parts(data: Path, folders: dict[str, Path], settings: TrainSettings, frozen: Path | None) -> dict[str, list[str]]:
+    if frozen is None and settings.overfit:
+        return {"train": list(folders), "validation": list(folders), "test": []}
+    file = frozen or data / "splits.json"
+    if not file.is_file():
+        patients = {name: str(read_description(folder)["patient_id"]) for name, folder in folders.items()}
+        return split_by_patient(patients, seed=settings.seed, validation=settings.validation_share)
+    parts = read_splits(file, shared=settings.overfit)
+    lost = sorted({c for ids in parts.values() for c in ids} - set(folders))
+    if lost:
+        raise DataError(f"split file {file} names case {lost[0]}, which is not in {data}")
+    if not (parts["train"] and parts["validation"]):
+        raise DataError(f"split file {file} has no training or no validation cases; write it anew")
+    return parts
+
+
+def _card(model: str, settings: TrainSettings, folders: list[Path]) -> CheckpointCard:
+    """What the checkpoint will say, from the cases' own descriptions."""
+    values = [read_description(folder) for folder in folders]
+    anatomies = sorted({v["anatomy"] for v in values})
+    if len(anatomies) > 1:
+        raise DataError(f"the cases are of several anatomies ({', '.join(anatomies)}); train on one at a time")
+    kind = find_anatomy(anatomies[0])
+    bare = [v["case_id"] for v in values if not v["has_labels"] or not v["grid"]]
+    if bare:
+        raise DataError(f"case {bare[0]} has no labels; training needs a reference for every case")
+    present = {name for v in values for name in v["bones"].values()}
+    classes = (TARGET,) if kind.one_bone else tuple(name for name in kind.bones if name in present)
+    if not classes:
+        raise DataError(f"no case holds a bone of anatomy {kind.name} ({', '.join(kind.bones[:4])} ...)")
+    grid = Grid.from_dict(values[0]["grid"])
+    return CheckpointCard(
+        model=model,
+        settings=settings.model,
+        anatomy=kind.name,
+        classes=classes,
+        grid_shape=grid.shape,
+        grid_size_mm=tuple(grid.size_mm),
+        image_shape=settings.image_shape or (2 * max(grid.shape), 2 * max(grid.shape)),
+        views=settings.views or tuple(view["name"] for view in values[0]["views"]),
+        data_licence="; ".join(sorted({v["licence"] or "unstated" for v in values})),
+    )
+
+
+def _require_grid(case: TrainingCase, card: CheckpointCard) -> None:
+    """All cases lie on a grid of the same shape and size, along the axes of the body."""
+    sizes_agree = np.allclose(case.grid.size_mm, card.grid_size_mm, atol=0.1)
+    if case.grid.shape != card.grid_shape or not sizes_agree:
+        raise DataError(
+            f"case {case.case_id} has a grid of {case.grid.shape} voxels and {case.grid.size_mm[0]:.1f} mm, the first "
+            f"has {card.grid_shape} and {card.grid_size_mm[0]:.1f} mm; prepare all with the same --voxels and --size-mm"
+        )
+    if not np.allclose(case.grid.direction_matrix, np.eye(3), atol=1e-4):
+        raise DataError(f"case {case.case_id} has an oblique grid; prepare it with `boneray prepare`")
