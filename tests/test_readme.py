@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-TOUR = [line.split("#")[0].strip() for line in README.splitlines() if line.startswith("boneray ")]
+BLOCKS = README.split("```")[1::2]
+TOUR = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines() if line.startswith("boneray ")]
 
 
 @pytest.mark.parametrize("line", TOUR, ids=lambda line: " ".join(line.split()[:3]))
