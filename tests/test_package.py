@@ -53,7 +53,6 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(folder.glob("boneray-*.whl"))
 
 
-@pytest.mark.slow
 def test_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> None:
     installed, elsewhere = tmp_path / "installed", tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -63,9 +62,14 @@ def test_wheel_works_without_the_repository(wheel: Path, tmp_path: Path) -> None
     assert "reconstruct" in python("-c", MAIN, "--help", cwd=elsewhere, path=installed).stdout
     listed = json.loads(python("-c", MAIN, "list", "anatomies", "--json", cwd=elsewhere, path=installed).stdout)
     assert {"femur", "pelvis", "vertebra", "spine", "ribs", "all"} <= {row["name"] for row in listed}
+    python(
+        "-c", MAIN, "phantom", "vertebra", "--cases", "1", "--seed", "4", "--out", "data", cwd=elsewhere, path=installed
+    )
+    use = ["reconstruct", "data/vertebra-4-0000", "--checkpoint", "raylift_tiny_vertebra", "--out", "out"]
+    python("-c", MAIN, *use, cwd=elsewhere, path=installed)
+    assert (elsewhere / "out" / "labels.nii.gz").is_file()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("pattern", "what"),
     [
@@ -84,7 +88,6 @@ def test_wheel_holds_what_is_not_code(wheel: Path, pattern: str, what: str) -> N
     assert expected <= names
 
 
-@pytest.mark.slow
 def test_wheel_holds_the_licence_and_no_rubbish(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
