@@ -34,11 +34,19 @@ def page(tmp_path_factory: pytest.TempPathFactory, compared_case: ReportCase) ->
 
 
 def browse(page: Path, *arguments: str) -> str:
-    """Open the page from its file in headless chromium; returns what chromium prints."""
-    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-sync", *QUIET]
-    command += [f"--user-data-dir={page.parent / 'profile'}", "--window-size=1100,1000", "--virtual-time-budget=20000"]
-    done = subprocess.run([*command, *arguments, page.as_uri()], capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr[-2000:]
+    """Open the page from its file in headless chromium; returns its document once the page says READY.
+
+    Decoding in the background does not count against chromium's virtual clock, so on a busy machine
+    the clock may run out first: then the page gets more of it.
+    """
+    command = [str(CHROMIUM), "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-sync", *QUIET, "--dump-dom"]
+    command += [f"--user-data-dir={page.parent / 'profile'}", "--window-size=1100,1000", *arguments]
+    for budget_ms in (20_000, 100_000, 500_000, 2_500_000):
+        clock = f"--virtual-time-budget={budget_ms}"
+        done = subprocess.run([*command, clock, page.as_uri()], capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, done.stderr[-2000:]
+        if "<title>READY</title>" in done.stdout:
+            break
     return done.stdout
 
 
@@ -50,7 +58,8 @@ def box_of(picture: NDArray[np.uint8], colour: tuple[int, int, int]) -> NDArray[
 
 def test_slices_and_surfaces_are_drawn(page: Path):
     shot = page.parent / "shot.png"
-    browse(page, *SOFTWARE_GL, f"--screenshot={shot}")
+    html = browse(page, *SOFTWARE_GL, f"--screenshot={shot}")
+    assert "<title>READY</title>" in html
     picture = np.asarray(Image.open(shot).convert("RGB"))
     slices, surfaces = box_of(picture, (0, 0, 0)), box_of(picture, (236, 239, 242))
     assert min(slices.shape[:2]) > 300 and min(surfaces.shape[:2]) > 300
@@ -62,11 +71,11 @@ def test_slices_and_surfaces_are_drawn(page: Path):
 
 
 def test_readiness_is_announced_after_the_views_are_open(page: Path):
-    html = browse(page, *SOFTWARE_GL, "--dump-dom")
+    html = browse(page, *SOFTWARE_GL)
     assert "<title>READY</title>" in html and 'class="slot live"' in html
 
 
 def test_without_webgl_the_page_keeps_its_pictures_and_says_so(page: Path):
-    html = browse(page, "--disable-gpu", "--disable-3d-apis", "--dump-dom")
+    html = browse(page, "--disable-gpu", "--disable-3d-apis")
     assert "This browser offers no WebGL2; these are static pictures." in html
     assert 'class="slot live"' not in html and "<title>READY</title>" in html
