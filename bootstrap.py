@@ -16,8 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
-PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+PEERS_VENV = ROOT / ".venv-peers"
+REQUIREMENTS = {VENV: ("requirements.lock",), PEERS_VENV: ("requirements.lock", "benchmarks/peers.txt")}
 VERSIONS = ((3, 11), (3, 12), (3, 13))
 
 TASKS = {
@@ -26,15 +26,17 @@ TASKS = {
     "test": "run the tests, without those marked slow",
     "check": "linter, formatting and types",
     "bench": "measure the speed of the parts that matter",
+    "bench-peers": "measure the projection against ITK-RTK and nanodrr, in .venv-peers (3.5 GB, ten minutes)",
     "docs": "regenerate docs/reference.md from the registries",
     "weights": "train the demo's checkpoints again (about an hour) and put them into the package",
-    "clean": "remove demo/, build output and caches; .venv and runs/ stay",
+    "clean": "remove demo/, build output and caches; .venv, .venv-peers and runs/ stay",
 }
 COMMANDS = {
     "demo": ["boneray demo --out demo --force"],
     "test": ["python -m pytest -q -m 'not slow' --durations=10"],
     "check": ["python -m ruff check .", "python -m ruff format --check .", "python -m mypy"],
     "bench": ["python -m benchmarks"],
+    "bench-peers": ["python -m benchmarks.projection_peers --markdown --json runs/projection_peers.json"],
     "docs": ["python docs/generate.py"],
     "weights": [
         command.format(anatomy=anatomy)
@@ -60,7 +62,7 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("help", "-h", "--help"):
         for name, meaning in TASKS.items():
             if name != "setup":
-                print(f"make {name:6} {meaning}")
+                print(f"make {name:11} {meaning}")
         return 0
     task = arguments[0]
     if task not in TASKS or len(arguments) > 1:
@@ -69,14 +71,17 @@ def main(arguments: list[str]) -> int:
     if task == "clean":
         clean()
         return 0
+    venv = PEERS_VENV if task == "bench-peers" else VENV
     try:
-        set_up()
+        set_up(venv)
+        if venv == VENV:
+            set_up_viewer()
     except SetUpFailed as failure:
         print(failure, file=sys.stderr)
         return 1
     for command in COMMANDS.get(task, []):
         program, *rest = shlex.split(command)
-        code = subprocess.call([str(BIN / program), *rest], cwd=str(ROOT), env=environment())
+        code = subprocess.call([str(bin_of(venv) / program), *rest], cwd=str(ROOT), env=environment(venv))
         if code:
             return code
     return 0
@@ -86,34 +91,45 @@ class SetUpFailed(Exception):
     """The environment cannot be made; the text says what to do."""
 
 
-def set_up() -> None:
-    """Make .venv fit requirements.lock and pyproject.toml; costs nothing when it already does."""
-    if version_of([str(PYTHON)]) not in VERSIONS:
-        make_environment()
-    stamp = VENV / f".stamp-{digest('requirements.lock', 'pyproject.toml', 'viewer/package-lock.json')}"
+def set_up(venv: Path) -> None:
+    """Make an environment fit its requirements and pyproject.toml; costs nothing when it already does."""
+    if version_of([python_of(venv)]) not in VERSIONS:
+        make_environment(venv)
+    stamp = venv / f".stamp-{digest(*REQUIREMENTS[venv], 'pyproject.toml', 'viewer/package-lock.json')}"
     if not stamp.is_file():
-        install_packages()
-        for old in VENV.glob(".stamp-*"):
+        install_packages(venv)
+        for old in venv.glob(".stamp-*"):
             old.unlink()
         stamp.touch()
+
+
+def set_up_viewer() -> None:
+    """Fetch the 3D viewer: one try per version of its files, and another once npm has been installed."""
     viewer_files = digest("viewer/package.json", "viewer/package-lock.json", "viewer/fetch.py")
-    # one try per version of these files, and another once npm has been installed
     tried = VENV / f".viewer-{viewer_files}-{'npm' if shutil.which('npm') else 'none'}"
     if not tried.is_file():
         fetch_viewer()
         tried.touch()
 
 
-def make_environment() -> None:
-    """Create .venv with the first usable interpreter."""
+def bin_of(venv: Path) -> Path:
+    return venv / ("Scripts" if os.name == "nt" else "bin")
+
+
+def python_of(venv: Path) -> str:
+    return str(bin_of(venv) / ("python.exe" if os.name == "nt" else "python"))
+
+
+def make_environment(venv: Path) -> None:
+    """Create the environment with the first usable interpreter."""
     interpreter = find_interpreter()
-    say(f"making .venv with {' '.join(interpreter)}")
+    say(f"making {venv.name} with {' '.join(interpreter)}")
     done = subprocess.run(
-        [*interpreter, "-m", "venv", "--clear", str(VENV)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*interpreter, "-m", "venv", "--clear", str(venv)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    if done.returncode or version_of([str(PYTHON)]) not in VERSIONS or not has_pip():
+    if done.returncode or version_of([python_of(venv)]) not in VERSIONS or not has_pip(venv):
         version = ".".join(map(str, version_of(interpreter) or ()))
-        shutil.rmtree(str(VENV), ignore_errors=True)
+        shutil.rmtree(str(venv), ignore_errors=True)
         raise SetUpFailed(
             f"{done.stdout.decode(errors='replace').strip()}\n"
             f"Python {version} cannot make a virtual environment. On Debian and Ubuntu:\n"
@@ -150,23 +166,24 @@ def version_of(command: list[str]) -> tuple[int, int] | None:
         return None
 
 
-def has_pip() -> bool:
-    return subprocess.call([str(PYTHON), "-c", "import pip"], stderr=subprocess.DEVNULL) == 0
+def has_pip(venv: Path) -> bool:
+    return subprocess.call([python_of(venv), "-c", "import pip"], stderr=subprocess.DEVNULL) == 0
 
 
-def install_packages() -> None:
+def install_packages(venv: Path) -> None:
     """The locked packages, then boneray itself in editable form."""
-    count = sum("==" in line for line in (ROOT / "requirements.lock").read_text().splitlines())
+    files = REQUIREMENTS[venv]
+    count = sum("==" in line for name in files for line in (ROOT / name).read_text().splitlines())
     started = time.monotonic()
     say(f"installing {count} packages (one to three minutes the first time)")
-    pip("install", "-r", "requirements.lock")
+    pip(venv, "install", *(part for name in files for part in ("-r", name)))
     say(f"installing boneray ({time.monotonic() - started:.0f} s so far)")
-    pip("install", "--no-deps", "--no-build-isolation", "-e", ".")
+    pip(venv, "install", "--no-deps", "--no-build-isolation", "-e", ".")
 
 
-def pip(*arguments: str) -> None:
-    code = subprocess.call([str(PYTHON), "-m", "pip", "-qq", *arguments], cwd=str(ROOT), env=environment())
-    if code:
+def pip(venv: Path, *arguments: str) -> None:
+    command = [python_of(venv), "-m", "pip", "-qq", *arguments]
+    if subprocess.call(command, cwd=str(ROOT), env=environment(venv)):
         raise SetUpFailed(f"pip {' '.join(arguments)} failed; its message is above. Running the same again continues")
 
 
@@ -174,13 +191,13 @@ def fetch_viewer() -> None:
     """Fetch the 3D viewer from npm; it prints one line and, if it fails, reports have static pictures."""
     say("fetching the 3D viewer")
     try:
-        subprocess.call([str(PYTHON), "viewer/fetch.py"], cwd=str(ROOT), env=environment(), timeout=330)
+        subprocess.call([python_of(VENV), "viewer/fetch.py"], cwd=str(ROOT), env=environment(VENV), timeout=330)
     except subprocess.TimeoutExpired:
         say("npm did not answer; reports will have static pictures. Try again: python viewer/fetch.py")
 
 
 def clean() -> None:
-    """Remove what the tasks left behind, except .venv and runs/."""
+    """Remove what the tasks left behind, except the environments and runs/."""
     for name in REMOVED_BY_CLEAN:
         path = ROOT / name
         if path.is_dir():
@@ -201,13 +218,13 @@ def digest(*names: str) -> str:
     return state.hexdigest()[:16]
 
 
-def environment() -> dict[str, str]:
+def environment(venv: Path) -> dict[str, str]:
     """The caller's environment without what would leak other packages in, and a pip that only installs."""
     leaking = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
     kept = {name: value for name, value in os.environ.items() if name not in leaking}
     return {
         **kept,
-        "PATH": str(BIN) + os.pathsep + kept.get("PATH", ""),
+        "PATH": str(bin_of(venv)) + os.pathsep + kept.get("PATH", ""),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
         "PIP_ROOT_USER_ACTION": "ignore",

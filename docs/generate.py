@@ -16,6 +16,9 @@ TABLES = (
     ("Metrics", "boneray.metrics.registry", "METRICS"),
     ("Measurements", "boneray.morphometry.registry", "MEASUREMENTS"),
     ("Phantoms", "boneray.phantom.registry", "PHANTOMS"),
+    ("Projection presets", "boneray.projection.presets", "PRESETS"),
+    ("Grey scalings", "boneray.projection.presets", "GREYS"),
+    ("Beams", "boneray.projection.spectrum", "BEAMS"),
 )
 OPENING = """# Reference
 

@@ -12,7 +12,8 @@ from boneray.core.grid import Grid
 from boneray.core.measurement import Landmark, Measurement
 from boneray.core.radiograph import Radiograph
 from boneray.core.volume import LabelMap, Volume
-from boneray.io.case_folder import case_folders, read_cameras, read_case, write_case
+from boneray.io.cameras import read_cameras
+from boneray.io.case_folder import case_folders, read_case, write_case
 
 
 @pytest.fixture

@@ -11,12 +11,15 @@ from boneray.cli.output import show_json, show_table
 
 KINDS = {
     "anatomies": ("boneray.anatomy.registry", "ANATOMIES"),
+    "beams": ("boneray.projection.spectrum", "BEAMS"),
     "datasets": ("boneray.datasets.registry", "DATASETS"),
+    "greys": ("boneray.projection.presets", "GREYS"),
     "losses": ("boneray.losses.registry", "LOSSES"),
     "measurements": ("boneray.morphometry.registry", "MEASUREMENTS"),
     "metrics": ("boneray.metrics.registry", "METRICS"),
     "models": ("boneray.models.registry", "MODELS"),
     "phantoms": ("boneray.phantom.registry", "PHANTOMS"),
+    "presets": ("boneray.projection.presets", "PRESETS"),
 }
 
 
@@ -29,7 +32,11 @@ def add_commands(app: typer.Typer) -> None:
 
 def list_things(
     kind: Annotated[
-        str, typer.Argument(help="models, datasets, metrics, measurements, anatomies, losses, phantoms, checkpoints.")
+        str,
+        typer.Argument(
+            help="models, datasets, metrics, measurements, anatomies, losses, phantoms, presets, beams, greys "
+            "or checkpoints."
+        ),
     ],
     as_json: Json = False,
 ) -> None:

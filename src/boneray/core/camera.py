@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from boneray.core.errors import GeometryError
 
-VIEW_ANGLES_DEG = {"ap": 0.0, "lat": 90.0}
-
 
 @dataclass(frozen=True)
 class Camera:
@@ -168,6 +166,10 @@ class Camera:
 def orbit_camera(
     angle_deg: float,
     *,
+    cranial_deg: float = 0.0,
+    roll_deg: float = 0.0,
+    detector_tilt_deg: tuple[float, float] = (0.0, 0.0),
+    principal_offset_mm: tuple[float, float] = (0.0, 0.0),
     centre_mm: ArrayLike = (0.0, 0.0, 0.0),
     detector_shape: tuple[int, int] = (256, 256),
     detector_mm: tuple[float, float] = (384.0, 384.0),
@@ -175,43 +177,60 @@ def orbit_camera(
     source_detector_mm: float = 1500.0,
     kind: Literal["perspective", "parallel"] = "perspective",
 ) -> Camera:
-    """A camera that looks at `centre_mm` horizontally.
+    """A camera on an orbit about `centre_mm`, as on a C-arm; its central beam meets the centre.
 
     0 degrees is AP (source in front of the patient, patient's left at the right of the picture),
     90 degrees is the left lateral (source at the patient's right, anterior at the right of the
     picture); the angle turns the source from anterior towards the patient's right. Head is up.
     For a parallel camera `detector_mm` is the beam's cross-section and distances only place it.
+
+    Args:
+        angle_deg: longitude of the source, see above.
+        cranial_deg: how far the beam is tilted towards the head (caudal is negative): the detector
+            moves to the head and the source to the feet, at every longitude.
+        roll_deg: turn of the detector about the central beam, clockwise as seen from the source.
+        detector_tilt_deg: angles of the beam to the detector's normal, (0018,1530) and (0018,1531)
+            in DICOM: positive leans the beam towards higher columns, and towards lower rows. A
+            tilted detector is an ordinary camera too: its z is the detector's normal and its
+            principal point the foot of the perpendicular from the source, far from the middle.
+        principal_offset_mm: (row, column) from the detector's middle to where the central beam
+            meets it.
+        source_object_mm: from the source to `centre_mm`.
+        source_detector_mm: from the source to the detector along the central beam.
     """
-    angle = np.deg2rad(angle_deg)
-    toward_source = np.array([np.sin(angle), np.cos(angle), 0.0])
-    z = -toward_source
-    y = np.array([0.0, 0.0, -1.0])
-    x = np.cross(y, z)
+    primary, secondary = np.deg2rad(detector_tilt_deg)
+    if max(abs(primary), abs(secondary)) >= np.pi / 2:
+        raise GeometryError(f"detector tilt {detector_tilt_deg} degrees must lie within -90..90")
+    beam = np.array([np.sin(primary) * np.cos(secondary), -np.sin(secondary), np.cos(primary) * np.cos(secondary)])
+    untilted = _axis_rotation(0, -secondary) @ _axis_rotation(1, primary)  # takes `beam` to the z axis
+    axes = _orbit_axes(angle_deg, cranial_deg) @ _axis_rotation(2, np.deg2rad(roll_deg))
     pose = np.eye(4)
-    pose[:3, :3] = np.stack([x, y, z], axis=1)
-    pose[:3, 3] = np.asarray(centre_mm, dtype=float) + source_object_mm * toward_source
+    pose[:3, :3] = axes @ untilted
+    pose[:3, 3] = np.asarray(centre_mm, dtype=float) - source_object_mm * axes[:, 2]
+    foot_mm = np.zeros(2)  # (x, y) from the foot of the perpendicular to where the beam meets the detector
+    if kind == "perspective":
+        foot_mm = source_detector_mm * beam[:2]
+    elif any(detector_tilt_deg):
+        raise GeometryError("a parallel beam has no tilted detector; tilt the view itself, or use a perspective camera")
     rows, columns = detector_shape
+    pixel_mm = (detector_mm[0] / rows, detector_mm[1] / columns)
     return Camera(
         kind,
         detector_shape,
-        (detector_mm[0] / rows, detector_mm[1] / columns),
-        source_detector_mm,
-        ((rows - 1) / 2, (columns - 1) / 2),
+        pixel_mm,
+        source_detector_mm * beam[2],
+        (
+            (rows - 1) / 2 + (principal_offset_mm[0] - foot_mm[1]) / pixel_mm[0],
+            (columns - 1) / 2 + (principal_offset_mm[1] - foot_mm[0]) / pixel_mm[1],
+        ),
         tuple(pose.ravel()),
     )
 
 
-def view_angle_deg(view: str) -> float:
-    """The orbit angle of a view named ap, lat or by its angle in degrees (`75`)."""
-    if view in VIEW_ANGLES_DEG:
-        return VIEW_ANGLES_DEG[view]
-    try:
-        angle = float(view)
-    except ValueError:
-        angle = np.nan
-    if not np.isfinite(angle):
-        raise GeometryError(f"view '{view}' is neither ap, lat nor an angle in degrees")
-    return angle
+def orbit_angles(direction: ArrayLike) -> tuple[float, float]:
+    """(angle_deg, cranial_deg) of a beam along the world `direction`: the inverse of `orbit_camera`."""
+    right, front, up = np.asarray(direction, dtype=float) / np.linalg.norm(direction)
+    return float(np.rad2deg(np.arctan2(-right, -front))), float(np.rad2deg(np.arcsin(np.clip(up, -1.0, 1.0))))
 
 
 def jittered(
@@ -232,6 +251,16 @@ def jittered(
     motion[:3, :3] = rotation
     motion[:3, 3] = centre - rotation @ centre + rng.uniform(-shift_mm, shift_mm, 3)
     return camera.moved(motion)
+
+
+def _orbit_axes(angle_deg: float, cranial_deg: float) -> NDArray[np.float64]:
+    """Camera x, y, z as columns, in the world: the orbit frame before roll and tilt."""
+    angle, cranial = np.deg2rad((angle_deg, cranial_deg))
+    level = np.array([-np.sin(angle), -np.cos(angle), 0.0])
+    up = np.array([0.0, 0.0, 1.0])
+    z = np.cos(cranial) * level + np.sin(cranial) * up
+    y = np.sin(cranial) * level - np.cos(cranial) * up
+    return np.stack([np.cross(y, z), y, z], axis=1)
 
 
 def _axis_rotation(axis: int, angle: float) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ class Registry(Generic[T]):
         if self._discovered:
             return
         package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):  # a registry may fill one module
             importlib.import_module(f"{self._package}.{module.name}")
         for point in entry_points(group=self._group):
             point.load()

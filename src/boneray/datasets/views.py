@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from boneray.core.camera import Camera, orbit_camera, view_angle_deg
+from boneray.core.camera import Camera, orbit_camera
 from boneray.core.errors import InputError
 from boneray.core.grid import Grid
 from boneray.core.radiograph import Radiograph
+from boneray.core.views import same_view, view_angles
 from boneray.core.volume import Volume
 from boneray.projection.render import render
 
@@ -20,8 +21,8 @@ def check_rendering(views: tuple[str, ...], *, pixels: int, voxels: int | None) 
         raise InputError(f"pixels {pixels} must lie in 16..4096")
     if voxels is not None and not (16 <= voxels <= 512 and voxels % 8 == 0):
         raise InputError(f"voxels {voxels} must be a multiple of 8 in 16..512")
-    angles = [view_angle_deg(view) for view in views]
-    if len(set(angles)) < len(angles):
+    angles = [view_angles(view) for view in views]
+    if any(same_view(angle, other) for i, angle in enumerate(angles) for other in angles[:i]):
         raise InputError(f"views {', '.join(views)} name the same angle twice")
 
 
@@ -31,17 +32,19 @@ def standard_cameras(grid: Grid, views: tuple[str, ...], *, pixels: int) -> dict
     The square detector covers the grid's largest edge, magnified, with a margin of a tenth.
     """
     edge = float(max(grid.size_mm)) * MARGIN * SOURCE_DETECTOR_MM / SOURCE_OBJECT_MM
-    return {
-        view: orbit_camera(
-            view_angle_deg(view),
+    cameras = {}
+    for view in views:
+        angle, cranial = view_angles(view)
+        cameras[view] = orbit_camera(
+            angle,
+            cranial_deg=cranial,
             centre_mm=grid.centre_mm,
             detector_shape=(pixels, pixels),
             detector_mm=(edge, edge),
             source_object_mm=SOURCE_OBJECT_MM,
             source_detector_mm=SOURCE_DETECTOR_MM,
         )
-        for view in views
-    }
+    return cameras
 
 
 def standard_radiographs(ct: Volume, grid: Grid, views: tuple[str, ...], *, pixels: int) -> dict[str, Radiograph]:

@@ -16,9 +16,11 @@ import numpy as np
 from boneray.core.bones import bone_name
 from boneray.core.camera import Camera
 from boneray.core.case import Case
-from boneray.core.errors import DataError, GeometryError, InputError
+from boneray.core.errors import DataError, InputError
 from boneray.core.measurement import Landmark, Measurement
 from boneray.core.radiograph import Radiograph
+from boneray.core.volume import LabelMap
+from boneray.io.cameras import view_entry
 from boneray.io.files import inside, read_json, require_folder, write_json
 from boneray.io.images import read_picture, write_picture
 from boneray.io.nifti import read_labels, read_volume, write_labels, write_volume
@@ -47,14 +49,7 @@ def write_case(folder: Path, case: Case) -> Path:
     for name, radiograph in case.radiographs.items():
         file = f"{name}.png"
         scale = write_picture(inside(folder, file), radiograph.line_integrals)
-        views.append(
-            {
-                "name": name,
-                "file": file,
-                "line_integral_per_grey": scale if radiograph.scaled else None,
-                "camera": radiograph.camera.to_dict(),
-            }
-        )
+        views.append(view_entry(name, file, scale if radiograph.scaled else None, radiograph.camera))
     if case.labels is not None:
         write_labels(folder / "labels.nii.gz", case.labels)
     if case.ct is not None:
@@ -72,6 +67,9 @@ def write_case(folder: Path, case: Case) -> Path:
         "has_labels": case.labels is not None,
         "has_ct": case.ct is not None,
         "licence": case.licence,
+        "labels_from": case.labels_from,
+        "groups": case.groups,
+        "label_voxels": _counts(case.labels),
         "provenance": case.provenance,
         "truth": [m.to_dict() for m in case.truth],
         "landmarks": {m.name: list(m.point_mm) for m in case.landmarks},
@@ -104,6 +102,8 @@ def read_case(folder: Path, *, with_ct: bool = True) -> Case:
             licence=values["licence"],
             truth=tuple(Measurement.from_dict(m) for m in values.get("truth", [])),
             landmarks=tuple(Landmark(name, tuple(p)) for name, p in values.get("landmarks", {}).items()),
+            groups=dict(values.get("groups", {})),
+            labels_from=str(values.get("labels_from", "")),
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DataError(f"{folder}/case.json lacks or misuses {error}; see docs/case-folder.md") from None
@@ -179,21 +179,12 @@ def read_dataset(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def read_cameras(file: Path) -> dict[str, Camera]:
-    """Cameras by view from cameras.json (`{"views": [{"name", "camera"}]}`) or from a case.json."""
-    values = read_json(file, "camera file")
-    views = values.get("views")
-    if not isinstance(views, list) or not views:
-        raise InputError(f'camera file {file} has no "views" list; see docs/case-folder.md')
-    out = {}
-    for view in views:
-        if not isinstance(view, dict) or not {"name", "camera"} <= set(view):
-            raise InputError(f'camera file {file}: each view needs a "name" and a "camera"; see docs/case-folder.md')
-        try:
-            out[str(view["name"])] = Camera.from_dict(view["camera"])
-        except GeometryError as error:
-            raise GeometryError(f"camera file {file}, view {view['name']}: {error}") from None
-    return out
+def _counts(labels: LabelMap | None) -> dict[str, int]:
+    """Voxels by bone, so that a data set can be looked through without its label maps."""
+    if labels is None:
+        return {}
+    ids, counts = np.unique(labels.data, return_counts=True)
+    return {bone_name(int(i)): int(n) for i, n in zip(ids, counts, strict=True) if i != 0}
 
 
 def _read_view(folder: Path, view: dict[str, Any]) -> Radiograph:

@@ -54,6 +54,24 @@ def read_labels(path: Path, what: str = "label map") -> LabelMap:
     return LabelMap(data.astype(np.uint8 if high < 256 else np.uint16), grid)
 
 
+def read_grid(path: Path, what: str = "volume") -> Grid:
+    """The grid of a file as it is stored, axes not turned, voxels not read.
+
+    Raises:
+        InputError: not there or not NIfTI; GeometryError: no valid spacing.
+    """
+    require_file(path, what)
+    try:
+        image: Any = nib.load(path)
+    except UNREADABLE as error:
+        raise InputError(f"{what} {path} is not a readable NIfTI file: {_short(error)}") from None
+    shape = [n for n in image.shape[:3]] + [1] * (3 - len(image.shape))
+    try:
+        return Grid.from_affine(shape, image.affine)
+    except GeometryError as error:
+        raise GeometryError(f"{what} {path}: {error}") from None
+
+
 def write_volume(path: Path, volume: Volume) -> Path:
     """Write intensities with their affine (RAS, mm), atomically and with the same bytes every time."""
     return _write(path, volume.data, volume.grid)

@@ -8,7 +8,7 @@ from skimage.measure import find_contours
 
 from boneray.core.camera import Camera
 from boneray.core.volume import LabelMap
-from boneray.projection.joseph import ray_maxima
+from boneray.projection.maximum import ray_maxima
 
 
 def projected_outline(labels: LabelMap, bone_id: int, camera: Camera) -> list[NDArray[np.float64]]:

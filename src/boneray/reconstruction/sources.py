@@ -7,7 +7,8 @@ from typing import Any
 
 from boneray.core.errors import InputError
 from boneray.core.radiograph import Radiograph
-from boneray.io.case_folder import read_cameras, read_case
+from boneray.io.cameras import read_cameras
+from boneray.io.case_folder import read_case
 from boneray.io.files import prepare_output, read_json
 from boneray.io.images import read_picture
 from boneray.reconstruction.reconstruct import Reconstructor, write_reconstruction

@@ -1,0 +1,1 @@
+"""Beams with a name."""
