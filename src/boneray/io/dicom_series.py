@@ -79,7 +79,9 @@ def read_slices(files: tuple[Path, ...]) -> Volume:
     axes = _axes(first, files[0])
     for path, one in zip(files, slices, strict=True):
         if (int(one.Rows), int(one.Columns)) != (rows, columns) or not np.allclose(_axes(one, path), axes, atol=1e-3):
-            raise GeometryError(f"DICOM slice {path} has another size or direction than {files[0].name}; split the series")
+            raise GeometryError(
+                f"DICOM slice {path} has another size or direction than {files[0].name}; split the series"
+            )
     normal = np.cross(axes[0], axes[1])
     places = np.array([[float(v) for v in one.ImagePositionPatient] for one in slices])
     order = np.argsort(places @ normal)
@@ -88,7 +90,8 @@ def read_slices(files: tuple[Path, ...]) -> Volume:
     drift = places[order] - places[order[0]] - np.outer(heights - heights[0], normal)
     if len(files) > 1 and np.abs(drift).max() > 1.0:
         raise GeometryError(
-            f"DICOM series in {files[0].parent} is sheared by {np.abs(drift).max():.1f} mm (gantry tilt); resample it first"
+            f"DICOM series in {files[0].parent} is sheared by {np.abs(drift).max():.1f} mm (gantry tilt); "
+            "resample it first"
         )
     hu = np.stack([_hu(slices[i], files[i]) for i in order], axis=-1)  # (row, column, slice)
     row_mm, column_mm = (float(v) for v in first.PixelSpacing)
@@ -158,7 +161,7 @@ def _hu(one: FileDataset, path: Path) -> NDArray[Any]:
         raise InputError(f"DICOM slice {path} has shape {grey.shape}; one grey slice is needed")
     slope, intercept = float(one.get("RescaleSlope", 1.0)), float(one.get("RescaleIntercept", 0.0))
     hu = grey.astype(np.float64) * slope + intercept
-    if slope == round(slope) and intercept == round(intercept) and -32768 <= hu.min() and hu.max() <= 32767:
+    if slope == round(slope) and intercept == round(intercept) and hu.min() >= -32768 and hu.max() <= 32767:
         return hu.astype(np.int16)
     return hu.astype(np.float32)
 

@@ -65,7 +65,7 @@ def read_grid(path: Path, what: str = "volume") -> Grid:
         image: Any = nib.load(path)
     except UNREADABLE as error:
         raise InputError(f"{what} {path} is not a readable NIfTI file: {_short(error)}") from None
-    shape = [n for n in image.shape[:3]] + [1] * (3 - len(image.shape))
+    shape = list(image.shape[:3]) + [1] * (3 - len(image.shape))
     try:
         return Grid.from_affine(shape, image.affine)
     except GeometryError as error:

@@ -49,7 +49,9 @@ def _sheet(path: Path, what: str) -> list[list[str]]:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:
-                raise InputError(f"{what} {path} unpacks to more than {MAX_BYTES // 10**6} MB; this is no grading sheet")
+                raise InputError(
+                    f"{what} {path} unpacks to more than {MAX_BYTES // 10**6} MB; this is no grading sheet"
+                )
             names = archive.namelist()
             shared = _texts(archive.read("xl/sharedStrings.xml")) if "xl/sharedStrings.xml" in names else []
             first = min(name for name in names if name.startswith("xl/worksheets/sheet"))

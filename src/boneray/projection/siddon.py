@@ -41,12 +41,26 @@ def _siddon_block(flat, shape, jump, start, step, length_mm, forward_only, first
         for row in range(out.shape[1]):
             if not enter_volume(shape, start, step, forward_only, first + b, row, voxel, sign, time):
                 continue
-            total, inside = 0.0, True
-            while inside:
-                at = voxel[0] * jump[0] + voxel[1] * jump[1] + voxel[2] * jump[2]
-                here = time[0]
-                inside = next_voxel(shape, voxel, sign, time)
-                total += (time[0] - here) * flat[at]
+            # the walk of `next_voxel` with everything in registers
+            place = voxel[0] * jump[0] + voxel[1] * jump[1] + voxel[2] * jump[2]
+            now = time[0]
+            end = time[1] - 1e-12 * max(abs(time[0]), abs(time[1]))  # rounding must not lead out of the volume
+            at_i, at_j, at_k, pace_i, pace_j, pace_k = time[2], time[3], time[4], time[5], time[6], time[7]
+            jump_i, jump_j, jump_k = sign[0] * jump[0], sign[1] * jump[1], sign[2] * jump[2]
+            total = 0.0
+            while True:
+                value = flat[place]
+                if at_i <= at_j and at_i <= at_k:
+                    face, at_i, place = at_i, at_i + pace_i, place + jump_i
+                elif at_j <= at_k:
+                    face, at_j, place = at_j, at_j + pace_j, place + jump_j
+                else:
+                    face, at_k, place = at_k, at_k + pace_k, place + jump_k
+                if face >= end:
+                    total += (time[1] - now) * value
+                    break
+                total += (face - now) * value
+                now = face
             out[b, row] = total * ray_length_mm(length_mm, first + b, row)
 
 
