@@ -9,20 +9,28 @@ import numpy as np
 import torch
 
 from benchmarks.clock import compare, report
+from benchmarks.evaluation import evaluation as evaluation
+from benchmarks.metrics import metrics as metrics
 from boneray.core.camera import Camera, orbit_camera
 from boneray.core.grid import Grid
-from boneray.core.volume import LabelMap
 from boneray.projection.joseph import line_integrals
+from boneray.projection.joseph_gradient import back_project, ray_partials
+from boneray.projection.rays import ray_fan
+from boneray.projection.siddon import siddon_line_integrals
 
 
 def projection() -> None:
     """Our Joseph kernel against sampling the volume along rays with torch, 256 pixels, 256 voxels of 1 mm."""
     grid = Grid.cube(256, 256.0)
     data = np.random.default_rng(0).random(grid.shape, np.float32)
+    weights = data[0]
     for angle in (0.0, 37.0, 90.0):
         camera = orbit_camera(angle)
         contestants = {
             "boneray Joseph": lambda camera=camera: line_integrals(data, grid, camera),
+            "boneray Siddon": lambda camera=camera: siddon_line_integrals(data, grid, camera),
+            "boneray Joseph and pose gradient": lambda camera=camera: ray_partials(data, ray_fan(camera, grid)),
+            "boneray back projection": lambda camera=camera: back_project(weights, grid, camera),
             "torch grid_sample, 1 mm steps": lambda camera=camera: march(data, grid, camera, step_mm=1.0),
         }
         report(f"projection at {angle:g} degrees", compare(contestants, rounds=5))
@@ -47,41 +55,6 @@ def march(data: np.ndarray, grid: Grid, camera: Camera, *, step_mm: float) -> to
         unit = ((points - centre) * scale).flip(-1)
         total += torch.nn.functional.grid_sample(volume, unit[None, None], align_corners=False)[0, 0, 0].sum(-1)
     return total.reshape(rows, columns) * step_mm
-
-
-def metrics() -> None:
-    """All metrics of a case with 24 bones against MONAI's four with one-hot labels."""
-    from monai.metrics import DiceMetric, HausdorffDistanceMetric, SurfaceDiceMetric, SurfaceDistanceMetric
-    from monai.networks.utils import one_hot
-
-    from boneray.evaluation.cases import evaluate_case
-
-    reference, prediction = bones(96, shift=0), bones(96, shift=1)
-    spacing = reference.grid.spacing_mm
-
-    def peer() -> None:
-        a, b = (one_hot(torch.from_numpy(m.data.astype(np.int64))[None, None], 25) for m in (prediction, reference))
-        DiceMetric(include_background=False)(a, b)
-        HausdorffDistanceMetric(include_background=False, percentile=95)(a, b, spacing=spacing)
-        SurfaceDistanceMetric(include_background=False, symmetric=True)(a, b, spacing=spacing)
-        SurfaceDiceMetric([2.0] * 24, include_background=False)(a, b, spacing=spacing)
-
-    contestants = {
-        "boneray, all metrics": lambda: evaluate_case("case", reference, prediction),
-        "MONAI, Dice, HD95, ASSD, NSD": peer,
-    }
-    report("metrics of 24 bones at 96 voxels", compare(contestants, rounds=3))
-
-
-def bones(voxels: int, *, shift: int) -> LabelMap:
-    """24 balls on a grid of places, shifted by whole voxels."""
-    grid = Grid.cube(voxels, 2.0 * voxels)
-    index = np.moveaxis(np.mgrid[:voxels, :voxels, :voxels], 0, -1)
-    data = np.zeros(grid.shape, np.uint8)
-    places = [(x, y, z) for x in (0.2, 0.5, 0.8) for y in (0.25, 0.75) for z in (0.15, 0.4, 0.65, 0.9)]
-    for label, place in enumerate(places, start=1):
-        data[((index - np.array(place) * voxels - (shift, 0, 0)) ** 2).sum(-1) < (0.09 * voxels) ** 2] = label
-    return LabelMap(data, grid)
 
 
 def phantoms() -> None:

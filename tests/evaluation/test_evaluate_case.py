@@ -21,6 +21,8 @@ BONE_KEYS = {
     "hd95_mm",
     "assd_mm",
     "nsd_2.0mm",
+    "localisation_error_mm",
+    "id_rate_verse",
     "volume_reference_mm3",
     "volume_prediction_mm3",
     "status",

@@ -1,4 +1,4 @@
-"""Commands that use a checkpoint and look at the result: reconstruct, evaluate, measure, report, view, demo."""
+"""Commands that use a checkpoint and look at the result: reconstruct, measure, report, view, demo."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BoneName = Annotated[str, typer.Option("--bone", help="Which bone a one-bone ana
 
 def add_commands(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (reconstruct, evaluate, measure, report, view, demo):
+    for command in (reconstruct, measure, report, view, demo):
         app.command()(command)
 
 
@@ -60,41 +60,6 @@ def reconstruct(
     for warning in run["warnings"]:
         say(f"warning: {warning}")
     say(f"{', '.join(run['bones'])} in {out} ({run['seconds']:.1f} s)")
-
-
-def evaluate(
-    reference: Annotated[Path, typer.Option(help="Label map, case folder, or a folder of them.")],
-    prediction: Annotated[Path, typer.Option(help="The same kind, matched by name.")],
-    label_map: LabelMapName = None,
-    csv: Annotated[Path | None, typer.Option(help="Also write one row per bone to this file.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Dice, HD95, ASSD and NSD in mm, per bone; a missed bone counts.
-
-    Example: boneray evaluate --reference data/femur/femur-1-0000 --prediction out --json
-    """
-    from boneray.datasets.label_maps import label_map as known_map
-    from boneray.evaluation.comparison import evaluate_paths, evaluation_json
-    from boneray.evaluation.tables import bone_rows, summary_rows, write_csv
-    from boneray.io.files import require_new_file
-
-    if csv is not None:
-        require_new_file(csv, force=force)
-    names = known_map(label_map) if label_map else None
-    scores = evaluate_paths(reference, prediction, names=names, progress=progress("cases"))
-    if csv is not None:
-        write_csv(csv, bone_rows(scores))
-    if as_json:
-        show_json(evaluation_json(scores))
-        return
-    shown = ("dice", "hd95_mm", "assd_mm", "nsd_2.0mm")
-    rows = [[s.case_id, b.bone, b.status, *(b.values[m] for m in shown)] for s in scores for b in s.bones]
-    show_table(("case", "bone", "status", *shown), rows)
-    if len(scores) > 1:
-        keys = ("metric", "mean", "median", "sd", "worst", "worst_case", "n", "n_cases", "n_missed")
-        typer.echo("")
-        show_table(keys, [[row[key] for key in keys] for row in summary_rows(scores)])
 
 
 def measure(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,12 @@ import numpy as np
 from boneray.core.bones import BONES, bone_name
 from boneray.core.errors import DataError, InputError
 from boneray.core.volume import LabelMap
+from boneray.io.case_folder import DATASET_SCHEMA, case_folders
+from boneray.io.files import read_json
 from boneray.io.nifti import read_labels
 
 SUFFIXES = (".nii.gz", ".nii")
+MANY = 8
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,80 @@ class NamedLabels:
         return bone_name(label_id) if self.known else f"label_{label_id}"
 
 
-def read_named_labels(path: Path, names: dict[int, str] | None, what: str) -> NamedLabels:
+@dataclass(frozen=True)
+class CasePair:
+    """A reference and its prediction, label files or case folders; None where there is no prediction."""
+
+    case_id: str
+    reference: Path
+    prediction: Path | None
+
+
+@dataclass(frozen=True)
+class MatchedCases:
+    """What there is to compare.
+
+    Attributes:
+        pairs: by name of the case.
+        without_reference: predictions that belong to no reference case.
+        collection: whether two folders were matched; otherwise the one pair is what the user named.
+    """
+
+    pairs: tuple[CasePair, ...]
+    without_reference: tuple[str, ...]
+    collection: bool
+
+
+def match_cases(reference: Path, prediction: Path) -> MatchedCases:
+    """The pairs of two label maps, two case folders, or two folders of either, matched by name.
+
+    A reference folder with a dataset.json has the cases that this lists.
+
+    Raises:
+        InputError: nothing to compare, or no prediction is called like a case.
+    """
+    if not is_collection(reference):
+        pair = CasePair(case_name(reference), label_file(reference, "reference"), label_file(prediction, "prediction"))
+        return MatchedCases((pair,), (), collection=False)
+    if not prediction.exists():
+        raise InputError(f"prediction {prediction} does not exist")
+    if not is_collection(prediction):
+        raise InputError(
+            f"reference {reference} is a folder of cases, prediction {prediction} is not; give a folder of "
+            "predictions called like the cases"
+        )
+    predictions = members(prediction)
+    pairs = [CasePair(name, path, predictions.get(name)) for name, path in sorted(reference_members(reference).items())]
+    left = tuple(sorted(set(predictions) - {pair.case_id for pair in pairs}))
+    if not any(pair.prediction for pair in pairs):
+        raise InputError(
+            f"no prediction in {prediction} is called like a case of {reference} "
+            f"({_few(left)} against {_few([pair.case_id for pair in pairs])})"
+        )
+    return MatchedCases(tuple(pairs), left, collection=True)
+
+
+def read_named_labels(path: Path, names: dict[int, str] | None, what: str, *, drop_unnamed: bool = True) -> NamedLabels:
     """Labels of a NIfTI file or of a case folder.
 
     Ids are known to be those of the table of bones if a case.json lies beside the file; `names`
     (bone by id in the file) renumbers any other file.
+
+    Raises:
+        InputError, DataError: not there, not labels, or as `renumbered`.
     """
     file = label_file(path, what)
     labels = read_labels(file, what)
-    if (file.parent / "case.json").is_file():
+    if ids_are_known(file):
         return NamedLabels(labels, known=True)
     if names is None:
         return NamedLabels(labels, known=False)
-    return NamedLabels(renumbered(labels, names), known=True)
+    return NamedLabels(renumbered(labels, names, drop_unnamed=drop_unnamed, what=what), known=True)
+
+
+def ids_are_known(file: Path) -> bool:
+    """Whether a label file is that of a case folder, whose ids are those of the table of bones."""
+    return (file.parent / "case.json").is_file()
 
 
 def label_file(path: Path, what: str) -> Path:
@@ -56,50 +119,61 @@ def label_file(path: Path, what: str) -> Path:
     return path
 
 
-def renumbered(labels: LabelMap, names: dict[int, str]) -> LabelMap:
-    """The label map with ids of the table of bones; ids without a name are dropped.
+def renumbered(
+    labels: LabelMap, names: dict[int, str], *, drop_unnamed: bool = True, what: str = "label map"
+) -> LabelMap:
+    """The label map with ids of the table of bones; ids without a name become background.
 
     Raises:
-        DataError: no id of the file has a name.
+        DataError: no id of the file has a name, or, without `drop_unnamed`, one has none.
     """
+    there = np.zeros(65536, dtype=bool)
+    for layer in labels.data:  # an index array is copied as 64-bit numbers; one layer of it at a time
+        there[layer] = True
+    ids = [number for number in np.flatnonzero(there).tolist() if number]
+    unnamed = [number for number in ids if number not in names]
+    if unnamed and len(unnamed) == len(ids):
+        raise DataError(f"{what}: none of the ids {_few(ids)} is in the label map {sorted(names)[:MANY]}")
+    if unnamed and not drop_unnamed:
+        raise DataError(
+            f"{what} holds id {_few(unnamed)}, which the label map {sorted(names)[:MANY]} does not name; name it, or "
+            "leave such ids out with --drop-unnamed"
+        )
     table = np.zeros(65536, np.uint8)
     for number, name in names.items():
         table[number] = BONES[name].bone_id
-    out = LabelMap(table[labels.data], labels.grid)
-    if labels.ids and not out.ids:
-        raise DataError(
-            f"none of the ids {', '.join(map(str, labels.ids[:8]))} is in the label map {sorted(names)[:8]}"
-        )
-    return out
-
-
-def matching_pairs(reference: Path, prediction: Path) -> Iterator[tuple[str, Path, Path | None]]:
-    """(case, reference, prediction) of two files or two folders; None where the prediction is missing.
-
-    Raises:
-        InputError: nothing to compare.
-    """
-    if not is_collection(reference):
-        yield case_name(reference), reference, label_file(prediction, "prediction")
-        return
-    if not prediction.is_dir():
-        raise InputError(f"reference {reference} is a folder of cases, prediction {prediction} is not")
-    predictions = members(prediction)
-    for name, path in members(reference).items():
-        yield name, path, predictions.get(name)
+    return LabelMap(np.stack([table[layer] for layer in labels.data]), labels.grid)
 
 
 def is_collection(path: Path) -> bool:
     """True for a folder that holds cases or label files but is none itself."""
-    return path.is_dir() and not (path / "labels.nii.gz").is_file()
+    return path.is_dir() and not (path / "labels.nii.gz").is_file() and not (path / "case.json").is_file()
+
+
+def reference_members(folder: Path) -> dict[str, Path]:
+    """Cases of a folder by name; those of its dataset.json where it is a data set."""
+    dataset = folder / "dataset.json"
+    if dataset.is_file() and read_json(dataset, "data set").get("schema") == DATASET_SCHEMA:
+        return {path.name: path for path in case_folders(folder)}
+    return members(folder)
 
 
 def members(folder: Path) -> dict[str, Path]:
-    """Cases of a folder by name: case folders, else label files."""
-    cases = {p.parent.name: p.parent for p in sorted(folder.glob("*/labels.nii.gz"))}
-    if not cases:
-        files = [p for p in sorted(folder.iterdir()) if p.name.endswith(SUFFIXES)]
-        cases = {case_name(p): p for p in files}
+    """Cases of a folder by name: case folders, else label files.
+
+    Raises:
+        InputError: there is none, or two files have one name.
+    """
+    cases = {path.parent.name: path.parent for path in sorted(folder.glob("*/labels.nii.gz"))}
+    if cases:
+        return cases
+    for path in sorted(folder.iterdir()):
+        if not path.name.endswith(SUFFIXES) or path.name.startswith("."):
+            continue
+        name = case_name(path)
+        if name in cases:
+            raise InputError(f"{folder} holds {cases[name].name} and {path.name}, both case {name}; remove one")
+        cases[name] = path
     if not cases:
         raise InputError(f"folder {folder} holds neither case folders nor label maps (.nii.gz)")
     return cases
@@ -113,3 +187,8 @@ def case_name(path: Path) -> str:
         if path.name.endswith(suffix):
             return path.name.removesuffix(suffix)
     return path.resolve().name
+
+
+def _few(items: list[int] | list[str] | tuple[str, ...]) -> str:
+    shown = ", ".join(str(item) for item in items[:MANY])
+    return shown + (" ..." if len(items) > MANY else "")

@@ -1,36 +1,65 @@
-"""Facts first: what all metrics of one bone share, found once for all bones of a case."""
+"""Facts first: what all metrics of a case share, found once for all bones."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from boneray.core.volume import LabelMap, require_same_grid
-from boneray.metrics.surfels import SurfaceDistances, surface_distances
+from boneray.metrics.counts import ClassCounts, PackedLabels, class_counts, packed
+from boneray.metrics.distances import DirectedDistances, SurfaceDistances, surface_distances
+from boneray.metrics.surfels import Surfels, surfels
+
+REFERENCE, PREDICTION = 0, 1
+NO_SURFACE = DirectedDistances(np.zeros(0), np.zeros(0), 0.0, 0.0, 0.0, 0.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class CaseFacts:
+    """Both label arrays of one case and what is known of all their classes.
+
+    Attributes:
+        labels: reference and prediction, (i, j, k) each.
+        packed: the same as rows of words.
+        spacing_mm: voxel edges along i, j, k.
+        counts: voxels, boxes, centroids and confusion of all classes.
+    """
+
+    labels: tuple[NDArray, NDArray] = field(repr=False)
+    packed: tuple[PackedLabels, PackedLabels] = field(repr=False)
+    spacing_mm: tuple[float, float, float]
+    counts: ClassCounts
+
+    @cached_property
+    def surfels(self) -> tuple[Surfels, Surfels]:
+        """Surface elements of all bones of the reference and of the prediction; found when first asked for."""
+        first, second = self.packed
+        return surfels(first, self.counts, REFERENCE), surfels(second, self.counts, PREDICTION)
+
+    @cached_property
+    def surfaces(self) -> list[SurfaceDistances]:
+        """Distances between the surfaces of every class, by rank; found for all when first asked for."""
+        return surface_distances(*self.surfels, self.spacing_mm)
+
+
+@dataclass(frozen=True, eq=False)
 class PairFacts:
     """One bone in the reference and in the prediction, on one grid.
 
     Attributes:
         bone_id: label of the bone in both.
-        spacing_mm: voxel edges along i, j, k.
+        case: the facts of the whole case, for metrics that look at the other bones as well.
         n_reference, n_prediction, n_both: voxels of the bone in each and in both.
-        reference, prediction: masks cropped to the box that holds both, (i, j, k) bool.
     """
 
     bone_id: int
-    spacing_mm: tuple[float, float, float]
+    case: CaseFacts = field(repr=False)
     n_reference: int
     n_prediction: int
     n_both: int
-    reference: NDArray[np.bool_]
-    prediction: NDArray[np.bool_]
 
     @property
     def status(self) -> str:
@@ -42,87 +71,71 @@ class PairFacts:
         return "spurious" if self.n_prediction else "absent"
 
     @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel edges along i, j, k."""
+        return self.case.spacing_mm
+
+    @property
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel."""
         return float(np.prod(self.spacing_mm))
 
     @cached_property
+    def reference(self) -> NDArray[np.bool_]:
+        """Mask of the bone in the reference, cropped to the box that holds both, (i, j, k)."""
+        return self._mask(REFERENCE)
+
+    @cached_property
+    def prediction(self) -> NDArray[np.bool_]:
+        """Mask of the bone in the prediction, cropped to the box that holds both, (i, j, k)."""
+        return self._mask(PREDICTION)
+
+    @cached_property
     def surface(self) -> SurfaceDistances:
-        """Distances between the two surfaces; computed when first asked for."""
-        return surface_distances(self.reference, self.prediction, self.spacing_mm)
+        """Distances between the two surfaces."""
+        rank = self.case.counts.rank(self.bone_id)
+        return self.case.surfaces[rank] if rank is not None else SurfaceDistances(NO_SURFACE, NO_SURFACE)
+
+    def _mask(self, side: int) -> NDArray[np.bool_]:
+        rank = self.case.counts.rank(self.bone_id)
+        if rank is None:
+            return np.zeros((0, 0, 0), dtype=bool)
+        boxes = self.case.counts.boxes[:, rank]
+        first, last = boxes[:, 0].min(axis=0), boxes[:, 1].max(axis=0)
+        box = tuple(slice(a, b + 1) for a, b in zip(first, last, strict=True))
+        return np.asarray(self.case.labels[side][box] == self.bone_id)
 
 
 def mask_facts(
     reference: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
 ) -> PairFacts:
-    """The facts of one pair of masks (i, j, k); both may be empty."""
-    both = int(np.count_nonzero(reference & prediction))
-    return PairFacts(
-        1,
-        spacing_mm,
-        int(np.count_nonzero(reference)),
-        int(np.count_nonzero(prediction)),
-        both,
-        reference.astype(bool),
-        prediction.astype(bool),
-    )
+    """The facts of one pair of masks (i, j, k), as bone 1; both may be empty."""
+    return _pair(_case(np.asarray(reference, dtype=bool), np.asarray(prediction, dtype=bool), spacing_mm), 1)
 
 
 def case_facts(reference: LabelMap, prediction: LabelMap) -> dict[int, PairFacts]:
     """The facts of every bone that occurs in the reference or the prediction, by ascending id.
 
-    All classes are counted in one pass over the voxels that are bone in either map; background
-    (0) is never a class.
+    All classes are counted in one pass over the voxels; background (0) is never a class.
 
     Raises:
         GeometryError: the maps lie on different grids.
+        DataError: a label is negative or above 65535.
     """
     require_same_grid(reference.grid, prediction.grid, "reference", "prediction")
-    bone = (reference.data != 0) | (prediction.data != 0)
-    if not bone.any():
-        return {}
-    box = _bounding_box(bone)
-    where = np.nonzero(bone[box])
-    a, b = reference.data[box][where], prediction.data[box][where]
-    ids = np.union1d(np.unique(a), np.unique(b))
-    ids = np.concatenate([[0], ids[ids != 0]])
-    order = np.argsort(ids)
-    a, b = (order[np.searchsorted(ids, v, sorter=order)] for v in (a, b))
-    n = len(ids)
-    n_reference, n_prediction = np.bincount(a, minlength=n), np.bincount(b, minlength=n)
-    n_both = np.bincount(a[a == b], minlength=n)
-    ranked_reference, ranked_prediction = (_scattered(v, where, bone[box].shape) for v in (a, b))
-    boxes_reference = ndimage.find_objects(ranked_reference, max_label=n - 1)
-    boxes_prediction = ndimage.find_objects(ranked_prediction, max_label=n - 1)
-    facts = {}
-    for rank in range(1, n):
-        joint = _joint_box(boxes_reference[rank - 1], boxes_prediction[rank - 1])
-        facts[int(ids[rank])] = PairFacts(
-            int(ids[rank]),
-            reference.grid.spacing_mm,
-            int(n_reference[rank]),
-            int(n_prediction[rank]),
-            int(n_both[rank]),
-            ranked_reference[joint] == rank,
-            ranked_prediction[joint] == rank,
-        )
-    return facts
+    case = _case(reference.data, prediction.data, reference.grid.spacing_mm)
+    return {bone_id: _pair(case, bone_id) for bone_id in case.counts.ids.tolist() if bone_id}
 
 
-def _bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, ...]:
-    spans = [np.flatnonzero(np.any(mask, axis=tuple(a for a in range(3) if a != axis))) for axis in range(3)]
-    return tuple(slice(int(s[0]), int(s[-1]) + 1) for s in spans)
+def _case(reference: NDArray, prediction: NDArray, spacing_mm: tuple[float, float, float]) -> CaseFacts:
+    rows = packed(reference, prediction)
+    i, j, k = (float(edge) for edge in spacing_mm)
+    return CaseFacts((reference, prediction), rows, (i, j, k), class_counts(*rows))
 
 
-def _scattered(ranks: NDArray, where: tuple[NDArray, ...], shape: tuple[int, ...]) -> NDArray[np.int32]:
-    """Ranks of the ids (0 = background) back in their voxels."""
-    out = np.zeros(shape, dtype=np.int32)
-    out[where] = ranks
-    return out
-
-
-def _joint_box(first: tuple[slice, ...] | None, second: tuple[slice, ...] | None) -> tuple[slice, ...]:
-    boxes = [box for box in (first, second) if box is not None]
-    return tuple(
-        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3)
-    )
+def _pair(case: CaseFacts, bone_id: int) -> PairFacts:
+    rank = case.counts.rank(bone_id)
+    if rank is None:
+        return PairFacts(bone_id, case, 0, 0, 0)
+    n_reference, n_prediction = case.counts.voxels[:, rank].tolist()
+    return PairFacts(bone_id, case, n_reference, n_prediction, int(case.counts.confusion[rank, rank]))

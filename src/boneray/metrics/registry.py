@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Literal
 
-from boneray.core.registry import Registry
+from boneray.core.registry import Entry, Registry
 from boneray.metrics.facts import PairFacts
 
 Metric = Callable[[PairFacts], float]
 Direction = Literal["higher", "lower", "none"]
 
-METRICS: Registry[Metric] = Registry("metric", "boneray.metrics", "boneray.metrics")
+
+class MetricTable(Registry[Metric]):
+    """The registry, and families of metrics whose name holds a number (`nsd_3.5mm`)."""
+
+    def __init__(self) -> None:
+        super().__init__("metric", "boneray.metrics", "boneray.metrics")
+        self._families: list[tuple[re.Pattern[str], Callable[[float], Entry[Metric]]]] = []
+
+    def family(self, pattern: str, make: Callable[[float], Entry[Metric]]) -> None:
+        """Let `make` answer for every name that `pattern` matches; its one group is the number."""
+        self._families.append((re.compile(pattern), make))
+
+    def get(self, name: str) -> Entry[Metric]:
+        """The metric called `name`, also a member of a family that nobody registered."""
+        self._discover()
+        if name not in self._entries:
+            for pattern, make in self._families:
+                match = pattern.fullmatch(name)
+                if match:
+                    return make(float(match.group(1)))
+        return super().get(name)
+
+
+METRICS = MetricTable()
 
 
 def metric(

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
+from boneray.core.errors import ConfigError
+from boneray.core.registry import Entry
+from boneray.metrics.distances import DirectedDistances, nearest_mm
 from boneray.metrics.facts import PairFacts
-from boneray.metrics.registry import metric
+from boneray.metrics.registry import METRICS, Metric, metric
 
 TOLERANCE_MM = 2.0
 EMPTY = "missed or spurious inf; absent in both NaN"
@@ -18,24 +23,20 @@ SOURCE = "Nikolov et al. 2021, doi:10.2196/26151 (area-weighted surface elements
 @metric("hd_mm", "largest surface distance", unit="mm", direction="lower", empty=EMPTY, source=SOURCE)
 def hausdorff_mm(facts: PairFacts) -> float:
     """Hausdorff distance: the larger of the two directed maxima."""
-    return _larger_percentile_mm(facts, 1.0)
+    return max(d.largest_mm for d in facts.surface.directed) if facts.surface.area_mm2 else math.nan
 
 
 @metric("hd95_mm", "95th percentile of the surface distance", unit="mm", direction="lower", empty=EMPTY, source=SOURCE)
 def hausdorff95_mm(facts: PairFacts) -> float:
     """The larger of the two directed 95th percentiles, by area and without interpolation."""
-    return _larger_percentile_mm(facts, 0.95)
+    return max(d.percentile_95_mm for d in facts.surface.directed) if facts.surface.area_mm2 else math.nan
 
 
 @metric("assd_mm", "mean surface distance of both directions", unit="mm", direction="lower", empty=EMPTY, source=SOURCE)
 def average_symmetric_mm(facts: PairFacts) -> float:
     """Average symmetric surface distance: both surfaces pooled, each element by its area."""
     d = facts.surface
-    area = d.reference_areas_mm2.sum() + d.prediction_areas_mm2.sum()
-    if area == 0:
-        return math.nan
-    moment = d.reference_to_prediction_mm @ d.reference_areas_mm2
-    return float((moment + d.prediction_to_reference_mm @ d.prediction_areas_mm2) / area)
+    return sum(one.moment_mm3 for one in d.directed) / d.area_mm2 if d.area_mm2 else math.nan
 
 
 @metric(
@@ -49,16 +50,49 @@ def average_symmetric_mm(facts: PairFacts) -> float:
 )
 def mean_average_mm(facts: PairFacts) -> float:
     """Mean of the two directed averages, so that both surfaces count alike whatever their area."""
-    d = facts.surface
-    means = [
-        float(distances @ areas / areas.sum())
-        for distances, areas in (
-            (d.reference_to_prediction_mm, d.reference_areas_mm2),
-            (d.prediction_to_reference_mm, d.prediction_areas_mm2),
-        )
-        if areas.size
-    ]
-    return sum(means) / len(means) if means else math.nan
+    return (reference_to_prediction_mm(facts) + prediction_to_reference_mm(facts)) / 2
+
+
+@metric(
+    "asd_reference_to_prediction_mm",
+    "mean distance of the reference surface to the predicted one",
+    unit="mm",
+    direction="lower",
+    empty=EMPTY,
+    source=SOURCE + "; one direction, so what is predicted too much costs nothing",
+    reported=False,
+)
+def reference_to_prediction_mm(facts: PairFacts) -> float:
+    """Directed mean distance from the reference."""
+    return _directed_mean_mm(facts, facts.surface.reference_to_prediction)
+
+
+@metric(
+    "asd_prediction_to_reference_mm",
+    "mean distance of the predicted surface to the reference",
+    unit="mm",
+    direction="lower",
+    empty=EMPTY,
+    source=SOURCE + "; one direction, so what was not predicted costs nothing",
+    reported=False,
+)
+def prediction_to_reference_mm(facts: PairFacts) -> float:
+    """Directed mean distance from the prediction."""
+    return _directed_mean_mm(facts, facts.surface.prediction_to_reference)
+
+
+@metric(
+    "hd95_voxel_mm",
+    "95th percentile of the distance of boundary voxels, as MONAI defines it",
+    unit="mm",
+    direction="lower",
+    empty=EMPTY,
+    source="MONAI 1.6 HausdorffDistanceMetric(percentile=95): voxel centres, unweighted; for published tables only",
+    reported=False,
+)
+def hausdorff95_voxel_mm(facts: PairFacts) -> float:
+    """HD95 between boundary voxels, for comparison with tables that used MONAI."""
+    return voxel_hausdorff95(*boundary_distances(facts.reference, facts.prediction, facts.spacing_mm))
 
 
 @metric(
@@ -77,11 +111,24 @@ def surface_dice_2mm(facts: PairFacts) -> float:
 def surface_dice(facts: PairFacts, *, tolerance_mm: float) -> float:
     """Share of the area of both surfaces that lies within `tolerance_mm` of the other, 0..1."""
     d = facts.surface
-    area = d.reference_areas_mm2.sum() + d.prediction_areas_mm2.sum()
-    if area == 0:
-        return math.nan
-    near = d.reference_areas_mm2[d.reference_to_prediction_mm <= tolerance_mm].sum()
-    return float((near + d.prediction_areas_mm2[d.prediction_to_reference_mm <= tolerance_mm].sum()) / area)
+    return sum(one.area_within_mm2(tolerance_mm) for one in d.directed) / d.area_mm2 if d.area_mm2 else math.nan
+
+
+def surface_dice_metric(tolerance_mm: float) -> Entry[Metric]:
+    """The surface Dice at any tolerance, as a metric with the tolerance in its name (`nsd_3.5mm`).
+
+    Raises:
+        ConfigError: the tolerance is not a positive number.
+    """
+    if not (math.isfinite(tolerance_mm) and tolerance_mm > 0):
+        raise ConfigError(f"surface Dice at a tolerance of {tolerance_mm} mm; it must be above 0")
+    facts = METRICS.get("nsd_2.0mm").facts
+    name = f"nsd_{tolerance_mm:.1f}mm" if round(tolerance_mm, 1) == tolerance_mm else f"nsd_{tolerance_mm:g}mm"
+    summary = f"share of both surfaces within {tolerance_mm:g} mm of each other"
+    return Entry(name, partial(surface_dice, tolerance_mm=tolerance_mm), summary, dict(facts))
+
+
+METRICS.family(r"nsd_(\d+(?:\.\d+)?)mm", surface_dice_metric)
 
 
 def voxel_tolerance_mm(spacing_mm: tuple[float, float, float]) -> float:
@@ -92,22 +139,29 @@ def voxel_tolerance_mm(spacing_mm: tuple[float, float, float]) -> float:
     return max(TOLERANCE_MM, math.ceil(round(max(spacing_mm) * 10, 3)) / 10)
 
 
-def _larger_percentile_mm(facts: PairFacts, share: float) -> float:
-    d = facts.surface
-    directed = [
-        _percentile_mm(distances, areas, share)
-        for distances, areas in (
-            (d.reference_to_prediction_mm, d.reference_areas_mm2),
-            (d.prediction_to_reference_mm, d.prediction_areas_mm2),
-        )
-        if distances.size
-    ]
-    return max(directed, default=math.nan)
+def boundary_distances(
+    reference: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Distances of the boundary voxels of each mask (i, j, k) to those of the other, (n,) and (m,).
+
+    A boundary voxel has a face in common with background or with the outside of the array.
+    inf where the other mask is empty; with a spacing of (1, 1, 1) the distances are voxels.
+    """
+    first, second = (
+        np.argwhere(mask & ~ndimage.binary_erosion(mask)).astype(np.int32) for mask in (reference, prediction)
+    )
+    return nearest_mm(first, second, spacing_mm), nearest_mm(second, first, spacing_mm)
 
 
-def _percentile_mm(distances: NDArray[np.float64], areas: NDArray[np.float64], share: float) -> float:
-    """The smallest of the ascending distances within which `share` of the area lies."""
-    if share >= 1:
-        return float(distances[-1])
-    covered = np.cumsum(areas)
-    return float(distances[min(int(np.searchsorted(covered / covered[-1], share)), distances.size - 1)])
+def voxel_hausdorff95(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The larger of the 95th percentiles of two lists of distances, interpolated; NaN for two empty lists."""
+    lists = [d for d in (first, second) if d.size]
+    if any(np.isinf(d).any() for d in lists):
+        return math.inf
+    return max((float(np.percentile(d, 95)) for d in lists), default=math.nan)
+
+
+def _directed_mean_mm(facts: PairFacts, directed: DirectedDistances) -> float:
+    if facts.status == "present":
+        return directed.moment_mm3 / directed.area_mm2
+    return math.nan if facts.status == "absent" else math.inf

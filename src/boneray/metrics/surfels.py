@@ -1,4 +1,4 @@
-"""Surface elements of voxel masks, their areas and the distances between two surfaces.
+"""Surface elements of voxel masks and their areas.
 
 A surface element (surfel) sits where eight voxels meet, on the grid shifted by half a voxel. The
 eight voxels give it a code; the code gives it the area of the surface that separates bone from
@@ -16,57 +16,42 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import ConvexHull, cKDTree
+from scipy.spatial import ConvexHull
+
+from boneray.metrics import kernels
+from boneray.metrics.counts import ClassCounts, PackedLabels
 
 CORNERS = tuple(product((0, 1), repeat=3))
 EDGES = tuple((a, b) for a in range(8) for b in range(a) if sum(abs(np.subtract(CORNERS[a], CORNERS[b]))) == 1)
 
 
-@dataclass(frozen=True)
-class SurfaceDistances:
-    """Distances from the elements of each surface to the other surface, with the elements' areas.
-
-    One side empty: its lists are empty and the other side's distances are inf. Both empty: all
-    lists are empty.
+@dataclass(frozen=True, eq=False)
+class Surfels:
+    """The surface elements of all classes of one label map, class by class, each in raster order.
 
     Attributes:
-        reference_to_prediction_mm, prediction_to_reference_mm: ascending, (n,) and (m,).
-        reference_areas_mm2, prediction_areas_mm2: areas in the same order.
+        starts: class n (by rank in its `ClassCounts`) has the elements starts[n] to starts[n + 1].
+        points: where the eight voxels meet, (n, 3): voxels p - 1 and p lie around point p.
+        codes: bit n is set if the voxel at corner n of `CORNERS` (0 before the point, 1 behind it)
+            is of the class, (n,).
     """
 
-    reference_to_prediction_mm: NDArray[np.float64]
-    reference_areas_mm2: NDArray[np.float64]
-    prediction_to_reference_mm: NDArray[np.float64]
-    prediction_areas_mm2: NDArray[np.float64]
+    starts: NDArray[np.int64]
+    points: NDArray[np.int32]
+    codes: NDArray[np.uint8]
+
+    def of(self, rank: int) -> tuple[NDArray[np.int32], NDArray[np.uint8]]:
+        """Points and codes of one class."""
+        part = slice(self.starts[rank], self.starts[rank + 1])
+        return self.points[part], self.codes[part]
 
 
-def surface_distances(
-    reference: NDArray[np.bool_], prediction: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
-) -> SurfaceDistances:
-    """Distances in mm between the surfaces of two masks (i, j, k) on one grid."""
-    codes_reference, codes_prediction = surfel_codes(reference), surfel_codes(prediction)
-    table = surfel_areas_mm2(tuple(float(s) for s in spacing_mm))
-    areas_reference, areas_prediction = table[codes_reference], table[codes_prediction]
-    surface_reference, surface_prediction = areas_reference > 0, areas_prediction > 0
-    to_prediction = _nearest_mm(surface_reference, surface_prediction, spacing_mm)
-    to_reference = _nearest_mm(surface_prediction, surface_reference, spacing_mm)
-    return SurfaceDistances(
-        *_ascending(to_prediction, areas_reference[surface_reference]),
-        *_ascending(to_reference, areas_prediction[surface_prediction]),
-    )
-
-
-def surfel_codes(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The code of every point where eight voxels meet, (i + 1, j + 1, k + 1).
-
-    Bit n is set if the voxel at corner n of `CORNERS` (0 before the point, 1 behind it) is bone.
-    """
-    padded = np.pad(mask.astype(np.uint8), 1)
-    ends = [n + 1 for n in mask.shape]
-    codes = np.zeros(ends, dtype=np.uint8)
-    for bit, (i, j, k) in enumerate(CORNERS):
-        codes |= padded[i : i + ends[0], j : j + ends[1], k : k + ends[2]] << bit
-    return codes
+def surfels(labels: PackedLabels, counts: ClassCounts, side: int) -> Surfels:
+    """The surface elements of all classes of a label map in one pass; `side` is its side in `counts`."""
+    rank_of = np.zeros(int(counts.ids[-1]) + 1, np.int32)
+    rank_of[counts.ids] = np.arange(len(counts.ids))
+    extents = counts.word_extents[side]
+    return Surfels(*kernels.surface_elements(labels.words, labels.bits, extents, rank_of, len(counts.ids)))
 
 
 @lru_cache(maxsize=64)
@@ -133,27 +118,3 @@ def _hexagon_triangles(cut: list[tuple[int, int]], middles: list[NDArray]) -> li
 def _share_face(first: tuple[int, int], second: tuple[int, int]) -> bool:
     corners = np.array([CORNERS[n] for n in (*first, *second)])
     return bool((np.ptp(corners, axis=0) == 0).any())
-
-
-def _nearest_mm(
-    surface: NDArray[np.bool_], other: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
-) -> NDArray[np.float64]:
-    """Distance of every element of `surface` to the nearest of `other`; shared elements are 0 without a search."""
-    shared = other[surface]
-    distances = np.zeros(shared.size)
-    away = ~shared
-    if not away.any():
-        return distances
-    if not other.any():
-        return np.full(shared.size, np.inf)
-    scale = np.asarray(spacing_mm, dtype=float)
-    tree = cKDTree(np.argwhere(other) * scale, leafsize=32, balanced_tree=False, compact_nodes=False)
-    distances[away] = tree.query(np.argwhere(surface)[away] * scale)[0]
-    return distances
-
-
-def _ascending(
-    distances: NDArray[np.float64], areas: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    order = np.argsort(distances, kind="stable")
-    return distances[order], areas[order]

@@ -89,9 +89,9 @@ def slab_sums(data: NDArray, fan: RayFan, *, slopes: bool) -> NDArray[np.floatin
         the middle slab. All carry the factor mm per slab.
     """
     flat, shape, jump = flattened(data)
-    axis = shared_axis(fan)
-    if axis is None and (turned := fan.turned()) and shared_axis(turned) is not None:
-        return slab_sums(data, turned, slopes=slopes).transpose(0, 2, 1)
+    rays, axis = arranged(fan, jump)
+    if rays is not fan:
+        return slab_sums(data, rays, slopes=slopes).transpose(0, 2, 1)
     rows, columns = fan.shape
     out = np.zeros((columns, 5 if slopes else 1, rows), data.dtype)
     middle = np.abs(fan.step[0] + 0.5 * columns * fan.step[1] + 0.5 * rows * fan.step[2])
@@ -108,6 +108,22 @@ def slab_sums(data: NDArray, fan: RayFan, *, slopes: bool) -> NDArray[np.floatin
 
     in_threads(block, range(0, columns, width))
     return out.transpose(1, 2, 0)
+
+
+def arranged(fan: RayFan, jump: NDArray[np.int64]) -> tuple[RayFan, int | None]:
+    """The rays as they are or with rows and columns exchanged, whichever reads memory better.
+
+    Returns:
+        the rays, and the axis that the rays of one column share a plane with if it is the one that
+        is contiguous in memory; None for the general kernel.
+    """
+    nearest = int(np.argmin(jump))
+    turned = fan.turned()
+    for rays in (fan, turned):
+        if shared_axis(rays) == nearest:
+            return rays, nearest
+    per_row, per_column = (np.abs(fan.step[n, nearest] + fan.start[n, nearest]) for n in (2, 1))
+    return (fan if per_row >= per_column else turned), None
 
 
 def shared_axis(fan: RayFan) -> int | None:
@@ -138,7 +154,7 @@ def shared_axis(fan: RayFan) -> int | None:
 
 @njit(cache=True, nogil=True, fastmath=FAST)
 def _plane_block(flat, shape, jump, start, step, length_mm, forward_only, v, first, out):  # pragma: no cover - compiled
-    """Detector columns from `first` on, where rays of one column differ along axis `v` only."""
+    """Detector columns from `first` on, where rays of one column differ along `v` only, the contiguous axis."""
     for main in range(3):
         if main != v:
             u = 3 - main - v
@@ -180,7 +196,6 @@ def _plane_block_along(
     by_u, by_v = np.empty(rows, flat.dtype), np.empty(rows, flat.dtype)
     total = np.zeros((count, n_sums, rows), flat.dtype)
     beside = jump[u] if nu > 1 else 0
-    next_v = jump[v]
     for slab in range(slab_first, slab_last + 1):
         for b in range(count):
             bottom, top = max(enter[b], slab - 0.5), min(leave[b], slab + 0.5)
@@ -197,13 +212,9 @@ def _plane_block_along(
             far = kind((pu - iu) * (top - bottom))
             near = kind((1.0 - pu + iu) * (top - bottom))
             base = slab * jump[main] + iu * jump[u]
-            if next_v == 1:
-                here, there = flat[base : base + nv], flat[base + beside : base + beside + nv]
-                for k in range(nv):
-                    line[k + 1] = near * here[k] + far * there[k]
-            else:
-                for k in range(nv):
-                    line[k + 1] = near * flat[base + k * next_v] + far * flat[base + beside + k * next_v]
+            here, there = flat[base : base + nv], flat[base + beside : base + beside + nv]
+            for k in range(nv):
+                line[k + 1] = near * here[k] + far * there[k]
             line[0], line[nv + 1] = line[1], line[nv]
             for k in range(nv + 1):
                 rise[k] = line[k + 1] - line[k]
@@ -223,13 +234,8 @@ def _plane_block_along(
             if n_sums > 1:
                 x = kind(0.5 * (bottom + top) - 0.5 * (n_main - 1))
                 width = kind(top - bottom) if place_u == pu else kind(0)
-                if next_v == 1:
-                    here, there = flat[base : base + nv], flat[base + beside : base + beside + nv]
-                    for k in range(nv):
-                        across[k + 1] = width * (there[k] - here[k])
-                else:
-                    for k in range(nv):
-                        across[k + 1] = width * (flat[base + beside + k * next_v] - flat[base + k * next_v])
+                for k in range(nv):
+                    across[k + 1] = width * (there[k] - here[k])
                 across[0], across[nv + 1] = across[1], across[nv]
                 for k in range(nv + 1):
                     bend[k] = across[k + 1] - across[k]
