@@ -7,7 +7,7 @@ import sys
 from benchmarks import parts
 from benchmarks.clock import peak_memory_mb
 
-ALL = ("start_up", "projection", "phantoms", "metrics", "evaluation", "networks")
+ALL = ("start_up", "projection", "phantoms", "metrics", "evaluation", "networks", "femur", "pelvis", "vertebra", "rib")
 
 
 def main(names: list[str]) -> None:

@@ -8,9 +8,18 @@ import sys
 import numpy as np
 import torch
 
+from benchmarks.bone_accuracy import femur_accuracy as femur_accuracy
+from benchmarks.bone_accuracy import pelvis_accuracy as pelvis_accuracy
+from benchmarks.bone_accuracy import real_accuracy as real_accuracy
 from benchmarks.clock import compare, report
 from benchmarks.evaluation import evaluation as evaluation
 from benchmarks.metrics import metrics as metrics
+from benchmarks.morphometry import femur as femur
+from benchmarks.morphometry import pelvis as pelvis
+from benchmarks.morphometry import rib as rib
+from benchmarks.morphometry import rib_accuracy as rib_accuracy
+from benchmarks.morphometry import vertebra as vertebra
+from benchmarks.morphometry import vertebra_accuracy as vertebra_accuracy
 from boneray.core.camera import Camera, orbit_camera
 from boneray.core.grid import Grid
 from boneray.projection.joseph import line_integrals

@@ -57,7 +57,7 @@ def test_the_whole_walk(boneray, small_world, tmp_path):
 
     measured = boneray("measure", tmp_path / "out" / "labels.nii.gz", "--anatomy", "femur", "--json")
     rows = json.loads(measured.out)["measurements"]
-    keys = {"name", "bone", "side", "value", "unit", "status", "reason", "landmarks"}
+    keys = {"name", "bone", "side", "value", "unit", "status", "reason", "confidence", "landmarks"}
     assert all(set(row) == keys for row in rows)
     assert {"femoral_head_radius_mm", "neck_shaft_angle_deg"} <= {row["name"] for row in rows}
     assert {row["bone"] for row in rows} == {bone}

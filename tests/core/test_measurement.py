@@ -13,7 +13,7 @@ def test_json_keeps_a_measurement() -> None:
 
 def test_json_shape_is_the_one_of_the_command_line() -> None:
     values = Measurement("femoral_head_radius_mm", "femur_left", "left", 24, "mm").to_dict()
-    assert list(values) == ["name", "bone", "side", "value", "unit", "status", "reason", "landmarks"]
+    assert list(values) == ["name", "bone", "side", "value", "unit", "status", "reason", "confidence", "landmarks"]
     assert values["status"] == "ok"
     assert values["landmarks"] == {}
 

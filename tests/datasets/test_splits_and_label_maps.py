@@ -57,7 +57,7 @@ def test_totalsegmentator_numbers_its_spine_upwards():
 
 def test_label_maps_from_text_and_from_names():
     assert label_map("1=sacrum, 7=L3") == {1: "sacrum", 7: "L3"}
-    assert map_from_names({"background": 0, "Left Hip": 4, "vertebrae_L1": 9, "liver": 5}) == {4: "hip_left", 9: "L1"}
+    assert map_from_names({"background": 0, "Left Hip": 4, "vertebrae_L1": 9, "kidney": 5}) == {4: "hip_left", 9: "L1"}
     with pytest.raises(ConfigError, match="totalsegmentator"):
         label_map("totalsegmentater")
     for bad in ("x=sacrum", "1=sacrumm"):

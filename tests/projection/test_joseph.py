@@ -49,7 +49,7 @@ def test_sphere_line_integral_is_the_chord(angle_deg):
 def test_gaussian_line_integral_is_exact_where_matter_is_smooth(angle_deg):
     grid, sigma = Grid.cube(256, 256.0), 25.0
     camera = orbit_camera(angle_deg, detector_shape=(64, 64))
-    line = np.exp(-(grid.origin_mm[0] + np.arange(256.0)) ** 2 / (2 * sigma**2))
+    line = np.exp(-((grid.origin_mm[0] + np.arange(256.0)) ** 2) / (2 * sigma**2))
     got = line_integrals(line[:, None, None] * line[:, None] * line, grid, camera)
     row, column = np.mgrid[0:64, 0:64]
     start, direction = camera.ray(np.stack([column, row], -1).astype(float))

@@ -1,4 +1,4 @@
-"""Commands that use a checkpoint and look at the result: reconstruct, measure, report, view, demo."""
+"""Commands that use a checkpoint and look at the result: reconstruct, report, view, demo."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from boneray.cli.data import Force, Json, LabelMapName, Out
+from boneray.cli.data import Force, Json, Out
 from boneray.cli.output import nothing, numbers, progress, say, show_json, show_table
 
 BoneName = Annotated[str, typer.Option("--bone", help="Which bone a one-bone anatomy shows: femur_left, L3 ...")]
@@ -15,7 +15,7 @@ BoneName = Annotated[str, typer.Option("--bone", help="Which bone a one-bone ana
 
 def add_commands(app: typer.Typer) -> None:
     """Add this file's commands."""
-    for command in (reconstruct, measure, report, view, demo):
+    for command in (reconstruct, report, view, demo):
         app.command()(command)
 
 
@@ -60,38 +60,6 @@ def reconstruct(
     for warning in run["warnings"]:
         say(f"warning: {warning}")
     say(f"{', '.join(run['bones'])} in {out} ({run['seconds']:.1f} s)")
-
-
-def measure(
-    labels: Annotated[Path, typer.Argument(help="Label map, case folder, or mesh (STL, PLY, OBJ, GLB).")],
-    anatomy: Annotated[str, typer.Option("--anatomy", "-a", help="femur, pelvis, vertebra, spine, ribs or all.")],
-    label_map: LabelMapName = None,
-    bone: BoneName = "",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Also write the JSON to this file.")] = None,
-    force: Force = False,
-    as_json: Json = False,
-) -> None:
-    """Clinical measurements with value, unit, status and reason.
-
-    Example: boneray measure out/labels.nii.gz --anatomy femur --json
-    """
-    from boneray.datasets.label_maps import label_map as known_map
-    from boneray.evaluation.measuring import measure_path, measurements_json
-    from boneray.io.files import require_new_file, write_json
-
-    if out is not None:
-        require_new_file(out, force=force)
-    found = measure_path(labels, anatomy, names=known_map(label_map) if label_map else None, target=bone)
-    values = measurements_json(found)
-    if out is not None:
-        write_json(out, values)
-    if as_json:
-        show_json(values)
-        return
-    show_table(
-        ("bone", "measurement", "value", "unit", "status", "reason"),
-        [(m.bone, m.name, m.value, m.unit, m.status, m.reason) for m in found],
-    )
 
 
 def report(

@@ -1,4 +1,8 @@
-"""The one table of bones: names, ids in every boneray label map, sides and colours."""
+"""The one table of bones: names, ids in every boneray label map, sides and colours.
+
+Ids 1..54 are the bones of the spine, rib cage, pelvis and hips. What another anatomy needs (a tibia, an implant, an
+organ) its file adds with `add_bone`, from id 60 on; an unknown name or id makes the table ask the anatomies first.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import colorsys
 from dataclasses import dataclass
 
 from boneray.core.errors import ConfigError
-from boneray.core.registry import unknown_name
+from boneray.core.registry import Registry, unknown_name
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,30 @@ def _colour(position: int) -> tuple[int, int, int]:
 
 BONES = {name: Bone(i + 1, name, _side(name), _colour(i)) for i, name in enumerate(NAMES)}
 _NAME_BY_ID = {bone.bone_id: bone.name for bone in BONES.values()}
+_ADDED: Registry[Bone] = Registry("bone", "boneray.anatomy", "boneray.anatomies")
+FIRST_ADDED_ID, LAST_ID = 60, 255
+
+
+def add_bone(name: str, bone_id: int) -> Bone:
+    """Add a structure to the table, for the file of an anatomy; its id is its own, in 60..255, for ever.
+
+    Raises:
+        ConfigError: the id is out of range, or name or id are taken.
+    """
+    if not FIRST_ADDED_ID <= bone_id <= LAST_ID:
+        raise ConfigError(f"bone '{name}' has id {bone_id}; added ids lie in {FIRST_ADDED_ID}..{LAST_ID}")
+    if bone_id in _NAME_BY_ID:
+        raise ConfigError(f"bone '{name}' wants id {bone_id}, which {_NAME_BY_ID[bone_id]} has; choose another")
+    added = _ADDED.register(name, f"id {bone_id}")(Bone(bone_id, name, _side(name), _colour(bone_id)))
+    BONES[name] = added
+    _NAME_BY_ID[bone_id] = name
+    return added
 
 
 def bone(name: str) -> Bone:
     """The bone called `name`; an unknown name answers with the nearest ones."""
+    if name not in BONES:
+        _ask_anatomies()
     if name not in BONES:
         raise ConfigError(unknown_name("bone", name, list(BONES)))
     return BONES[name]
@@ -54,7 +78,14 @@ def bone(name: str) -> Bone:
 
 def bone_name(bone_id: int) -> str:
     """The name of a label id; `label_<id>` for an id outside the table."""
+    if int(bone_id) not in _NAME_BY_ID:
+        _ask_anatomies()
     return _NAME_BY_ID.get(int(bone_id), f"label_{int(bone_id)}")
+
+
+def _ask_anatomies() -> None:
+    for _ in _ADDED:
+        pass
 
 
 def bone_side(name: str) -> str:

@@ -30,6 +30,7 @@ class Measurement:
         value: None unless status is ok or low_confidence.
         unit: mm, mm2, mm3 or deg.
         landmarks: the points the number rests on.
+        confidence: 0..1, how much of the evidence speaks for the value; None where nobody judged it.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Measurement:
     status: Status = "ok"
     reason: str = ""
     landmarks: tuple[Landmark, ...] = field(default_factory=tuple)
+    confidence: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, in the stable shape of `boneray measure --json`."""
@@ -51,6 +53,7 @@ class Measurement:
             "unit": self.unit,
             "status": self.status,
             "reason": self.reason,
+            "confidence": None if self.confidence is None else float(self.confidence),
             "landmarks": {mark.name: list(mark.point_mm) for mark in self.landmarks},
         }
 
@@ -67,4 +70,5 @@ class Measurement:
             values.get("status", "ok"),
             values.get("reason", ""),
             marks,
+            values.get("confidence"),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -37,22 +37,32 @@ class Registry(Generic[T]):
         self._package = package
         self._group = group
         self._entries: dict[str, Entry[T]] = {}
+        self._aliases: dict[str, str] = {}
         self._discovered = False
 
     def register(self, name: str, summary: str, **facts: object) -> Callable[[T], T]:
-        """Decorator: register the decorated value under `name`; a second use of a name is an error."""
+        """Decorator: register the decorated value under `name`; a second use of a name is an error.
+
+        The fact `aliases` holds other names it answers to (those of its paper), in any case of letters.
+        """
 
         def add(value: T) -> T:
             if name in self._entries:
                 raise ConfigError(f"{self.kind} '{name}' is registered twice; choose another name")
+            aliases: Iterable[str] = facts.get("aliases", ())  # type: ignore[assignment]
+            taken = [alias for alias in aliases if self._aliases.get(alias.lower(), name) != name]
+            if taken:
+                raise ConfigError(f"{self.kind} alias '{taken[0]}' is registered twice; choose another name")
+            self._aliases |= {alias.lower(): name for alias in aliases}
             self._entries[name] = Entry(name, value, summary, dict(facts))
             return value
 
         return add
 
     def get(self, name: str) -> Entry[T]:
-        """The entry called `name`; an unknown name answers with the nearest ones."""
+        """The entry called `name` or one of its aliases; an unknown name answers with the nearest ones."""
         self._discover()
+        name = name if name in self._entries else self._aliases.get(name.lower(), name)
         if name not in self._entries:
             raise ConfigError(unknown_name(self.kind, name, list(self._entries)))
         return self._entries[name]

@@ -75,9 +75,10 @@ def _places(labels: LabelMap, bones: dict[int, str]) -> dict[str, _Place]:
     for number, box in enumerate(boxes, start=1):
         if box is None or number not in bones:
             continue
-        inside = np.argwhere(labels.data[box] == number) + [s.start for s in box]
-        corners = labels.grid.to_world(np.array([inside.min(0) - 0.5, inside.max(0) + 0.5]))
-        out[bones[number]] = _Place(labels.grid.to_world(inside.mean(0)), corners.min(0), corners.max(0))
+        start = np.array([s.start for s in box])
+        centre = start + ndimage.center_of_mass(labels.data[box] == number)
+        corners = labels.grid.to_world(np.array([start - 0.5, [s.stop - 0.5 for s in box]]))
+        out[bones[number]] = _Place(labels.grid.to_world(centre), corners.min(0), corners.max(0))
     return out
 
 

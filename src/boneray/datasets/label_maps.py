@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from boneray.core.bones import NAMES, RIBS, VERTEBRAE, bone
+import numpy as np
+from numpy.typing import NDArray
+
+from boneray.anatomy.registry import ANATOMIES
+from boneray.core.bones import BONES, NAMES, RIBS, VERTEBRAE, Bone, bone
 from boneray.core.errors import ConfigError
 from boneray.core.registry import unknown_name
 
 _TOTALSEGMENTATOR = {
     25: "sacrum",
+    26: "sacrum",  # S1, a class of its own since version 2
     **{27 + i: name for i, name in enumerate(reversed(VERTEBRAE[:24]))},  # 27 = L5 ... 50 = C1
     75: "femur_left",
     76: "femur_right",
@@ -34,6 +39,8 @@ def label_map(text: str) -> dict[int, str]:
         ConfigError: neither, or a bone that is not in the table.
     """
     if "=" not in text:
+        if text == "boneray":
+            return {entry.bone_id: entry.name for entry in known_bones().values()}
         if text not in LABEL_MAPS:
             raise ConfigError(unknown_name("label map", text, list(LABEL_MAPS)) + "; or write 1=sacrum,2=hip_left")
         return LABEL_MAPS[text]
@@ -46,14 +53,33 @@ def label_map(text: str) -> dict[int, str]:
     return out
 
 
+def renumbering(names: dict[int, str], keep: tuple[str, ...] | None = None) -> NDArray[np.uint8]:
+    """The one table that turns the ids of a file into those of the table of bones, by fancy indexing, (65536,).
+
+    Ids without a name, and bones that are not in `keep`, become background.
+    """
+    table = np.zeros(65536, np.uint8)
+    for number, name in names.items():
+        if keep is None or name in keep:
+            table[number] = bone(name).bone_id
+    return table
+
+
 def map_from_names(labels: dict[str, object]) -> dict[int, str]:
     """Bone names by id from an nnU-Net `labels` table whose names are in the table of bones."""
-    names = {bone_key(name): name for name in NAMES}
+    names = {bone_key(name): name for name in known_bones()}
     out = {}
     for name, number in labels.items():
         if isinstance(number, int) and bone_key(name) in names:
             out[number] = names[bone_key(name)]
     return out
+
+
+def known_bones() -> dict[str, Bone]:
+    """The table of bones with what the anatomies add to it."""
+    for _ in ANATOMIES:
+        pass
+    return BONES
 
 
 def bone_key(name: str) -> str:

@@ -1,27 +1,26 @@
 """nnU-Net raw layout: dataset.json, imagesTr/CASE_0000.nii.gz, labelsTr/CASE.nii.gz.
 
-Source: nnU-Net v2 documentation, "dataset format" (Isensee et al. 2021). The first channel must be a CT.
+Source: nnU-Net v2 documentation, "dataset format" (Isensee et al. 2021). The first channel must be a CT. Licence and
+origin of the labels are those of the data that lies in the folder: state the licence with --licence.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
 from boneray.core.errors import DataError, InputError
-from boneray.core.grid import Grid
-from boneray.core.volume import LabelMap, Volume
 from boneray.datasets.label_maps import label_map, map_from_names
+from boneray.datasets.miniature import broken_files, numbered, phantom_scan, put, write_bones, write_ct
 from boneray.datasets.registry import DATASETS, DatasetSpec, Pair
-from boneray.io.files import read_json
-from boneray.io.nifti import write_labels, write_volume
+from boneray.datasets.rules import COMMON, only_flagged
+from boneray.io.files import read_json, write_json
+
+BONES = {1: "sacrum", 2: "hip_left", 3: "hip_right"}  # of the miniature
 
 
-def pairs(source: Path, labels_are: str | None) -> Iterator[Pair]:
-    """The training pairs of an nnU-Net raw folder, sorted by name.
+def cases(source: Path, labels_are: str | None = None) -> Iterator[Pair]:
+    """The training pairs of an nnU-Net raw folder, sorted by name; also images without labels, and the reverse.
 
     Bone names come from `labels_are`, else from the names in dataset.json.
     """
@@ -34,39 +33,55 @@ def pairs(source: Path, labels_are: str | None) -> Iterator[Pair]:
         raise DataError(
             f"no label name in {source}/dataset.json ({', '.join(names)}) is a known bone; give --label-map"
         )
-    ending = description.get("file_ending", ".nii.gz")
-    files = sorted((source / "labelsTr").glob(f"*{ending}"))
-    if not files:
+    ending = str(description.get("file_ending", ".nii.gz"))
+    labels = {p.name.removesuffix(ending): p for p in (source / "labelsTr").glob(f"*{ending}")}
+    images = {p.name.removesuffix(f"_0000{ending}"): p for p in (source / "imagesTr").glob(f"*_0000{ending}")}
+    if not labels and not images:
         raise InputError(f"{source}/labelsTr holds no *{ending} file")
-    for labels in files:
-        name = labels.name.removesuffix(ending)
-        yield Pair(name, name, source / "imagesTr" / f"{name}_0000{ending}", labels, bones)
+    for name in sorted({*labels, *images}):
+        ct = source / "imagesTr" / f"{name}_0000{ending}"
+        yield Pair(name, name, ct, source / "labelsTr" / f"{name}{ending}", bones)
 
 
 def write_miniature(root: Path) -> None:
-    """Two tiny pelvis-like cases in nnU-Net raw layout."""
-    root.mkdir(parents=True, exist_ok=True)
-    grid = Grid.cube(24, 288.0)
-    x, y, z = np.moveaxis(grid.to_world(np.moveaxis(np.mgrid[:24, :24, :24], 0, -1)), -1, 0)
-    labels = np.zeros(grid.shape, np.uint8)
-    labels[(x**2 + (y + 50) ** 2 + z**2) < 40**2] = 1
-    labels[((x + 90) ** 2 + (y - 10) ** 2 + z**2) < 40**2] = 2
-    labels[((x - 90) ** 2 + (y - 10) ** 2 + z**2) < 40**2] = 3
-    hu = np.where(labels > 0, 400, np.where(x**2 + y**2 < 140**2, 40, -1000)).astype(np.int16)
-    for folder in ("imagesTr", "labelsTr"):
-        (root / folder).mkdir(exist_ok=True)
-    for name in ("mini_001", "mini_002"):
-        write_volume(root / "imagesTr" / f"{name}_0000.nii.gz", Volume(hu, grid))
-        write_labels(root / "labelsTr" / f"{name}.nii.gz", LabelMap(labels, grid))
+    """Two pelvis phantoms in nnU-Net raw layout."""
+    for n, name in enumerate(("mini_001", "mini_002")):
+        ct, labels = phantom_scan("pelvis", n, 24)
+        write_ct(root / "imagesTr" / f"{name}_0000.nii.gz", ct)
+        write_bones(root / "labelsTr" / f"{name}.nii.gz", numbered(labels, BONES))
     description = {
         "channel_names": {"0": "CT"},
-        "labels": {"background": 0, "sacrum": 1, "hip_left": 2, "hip_right": 3},
+        "labels": {"background": 0, **{name: number for number, name in BONES.items()}},
         "numTraining": 2,
         "file_ending": ".nii.gz",
     }
-    (root / "dataset.json").write_text(json.dumps(description))
+    write_json(root / "dataset.json", description)
 
 
-DATASETS.register("nnunet", "any data set in nnU-Net raw layout", source="Isensee et al. 2021")(
-    DatasetSpec(pairs, write_miniature, "as the source")
+def write_faulty(root: Path) -> dict[str, str]:
+    """One case per fault a file can have; the rule that must name each."""
+    write_miniature(root)
+    good_ct = root / "imagesTr" / "mini_001_0000.nii.gz"
+    good_labels = (root / "labelsTr" / "mini_001.nii.gz").read_bytes()
+    wanted = {"mini_001": "", "mini_002": ""}
+    for name, content in broken_files(good_ct).items():
+        put(root / "imagesTr" / f"{name}_0000.nii.gz", content)
+        put(root / "labelsTr" / f"{name}.nii.gz", good_labels)
+        wanted[name] = "bad_header" if name in ("zero_spacing", "singular_affine") else "unreadable"
+    put(root / "labelsTr" / "labels_only.nii.gz", good_labels)
+    put(root / "imagesTr" / "image_only_0000.nii.gz", good_ct.read_bytes())
+    put(root / "imagesTr" / "ct_as_labels_0000.nii.gz", good_ct.read_bytes())
+    put(root / "labelsTr" / "ct_as_labels.nii.gz", good_ct.read_bytes())
+    return wanted | {"labels_only": "missing_ct", "image_only": "missing_labels", "ct_as_labels": "bad_content"}
+
+
+DATASETS.register("nnunet", "any data set in nnU-Net raw layout", source="Isensee et al. 2021", licence="unstated")(
+    DatasetSpec(
+        cases,
+        write_miniature,
+        licence="unstated",
+        citation="Isensee et al. 2021, doi:10.1038/s41592-020-01008-z (the layout)",
+        rules=only_flagged(COMMON),
+        write_faulty=write_faulty,
+    )
 )

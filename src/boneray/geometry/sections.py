@@ -91,3 +91,29 @@ def _measured(
     safe = np.where(area == 0, 1.0, area)[:, None]
     centroid = middle + np.where(area[:, None] == 0, 0.0, moment / safe)
     return [(float(a), float(p), c) for a, p, c in zip(area, perimeter, centroid, strict=True)]
+
+
+def section_outlines(mesh: Mesh, point_mm: ArrayLike, normal: ArrayLike) -> list[NDArray[np.float64]]:
+    """The closed outlines of a plane section as polygons (n, 3) RAS mm, longest list of corners first.
+
+    Corners follow the outline counter-clockwise about the normal around bone and clockwise around
+    hollows; the first is not repeated. Outlines that run into the edge of an open mesh are left out.
+    """
+    direction = unit(normal)
+    edges, segments = _segments(mesh, (mesh.vertices_mm - np.asarray(point_mm, dtype=float)) @ direction)
+    if len(segments) == 0:
+        return []
+    _, ends = np.unique(edges, axis=0, return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    follower = dict(zip(ends[:, 0].tolist(), range(len(ends)), strict=True))
+    left = np.ones(len(ends), dtype=bool)
+    outlines = []
+    for first in range(len(ends)):
+        walk, at = [], first
+        while at >= 0 and left[at]:
+            left[at] = False
+            walk.append(at)
+            at = follower.get(int(ends[at, 1]), -1)
+        if len(walk) > 2 and at == first:
+            outlines.append(segments[walk, 0])
+    return sorted(outlines, key=len, reverse=True)

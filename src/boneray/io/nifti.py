@@ -90,8 +90,11 @@ def _read(path: Path, what: str) -> tuple[NDArray, Grid]:
             image: Any = nib.load(path)
             data = np.asanyarray(image.dataobj)
             affine = image.affine
+            stated = _states_spacing(path)
     except UNREADABLE as error:
         raise InputError(f"{what} {path} is not a readable NIfTI file: {_short(error)}") from None
+    if not stated:
+        raise GeometryError(f"{what} {path}: the header's spacing is 0 and it has no other affine; repair the header")
     if data.dtype.kind not in "biuf":
         raise InputError(f"{what} {path} holds {data.dtype} values; plain numbers are needed")
     while data.ndim > 3 and data.shape[-1] == 1:
@@ -102,6 +105,20 @@ def _read(path: Path, what: str) -> tuple[NDArray, Grid]:
         return to_canonical(data, Grid.from_affine(data.shape, affine))
     except GeometryError as error:
         raise GeometryError(f"{what} {path}: {error}") from None
+
+
+def _states_spacing(path: Path) -> bool:
+    """False if a NIfTI-1 header has no sform and a spacing of 0, which nibabel would silently read as 1 mm."""
+    with nib.openers.ImageOpener(str(path)) as file:
+        head = file.read(nib.nifti1.header_dtype.itemsize)
+    if len(head) < nib.nifti1.header_dtype.itemsize:
+        return True
+    fields = np.frombuffer(head, nib.nifti1.header_dtype)[0]
+    if fields["sizeof_hdr"] != len(head):
+        fields = np.frombuffer(head, nib.nifti1.header_dtype.newbyteorder())[0]
+    if fields["sizeof_hdr"] != len(head) or fields["sform_code"] > 0:
+        return True
+    return bool(np.all(fields["pixdim"][1:4] != 0))
 
 
 def _write(path: Path, data: NDArray, grid: Grid) -> Path:

@@ -25,6 +25,7 @@ MOST_CELLS = 200
 PEAKS = 12
 RADIAL = 0.93
 COVER_CHORD = 0.25
+ROUGHEST_MM = 5.0
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,14 @@ class Head:
         centre_mm, radius_mm: the sphere.
         coverage: share of 400 directions with bone surface on the sphere near them, 0..1.
         rms_mm: root mean square distance of the accepted faces from the sphere.
+        roughness_mm: robust deviation (1.48 median) of all faces that look away from the centre.
     """
 
     centre_mm: NDArray[np.float64]
     radius_mm: float
     coverage: float
     rms_mm: float
+    roughness_mm: float
 
 
 def find_head(mesh: Mesh, radii_mm: tuple[float, float] = RADII_MM) -> Head | None:
@@ -51,8 +54,10 @@ def find_head(mesh: Mesh, radii_mm: tuple[float, float] = RADII_MM) -> Head | No
     step_mm = 1.5 * radii_mm[0] / RADII_MM[0]
     cell_mm = max(CELL_MM * radii_mm[0] / RADII_MM[0], float(np.ptp(centres, axis=0).max()) / MOST_CELLS)
     radii = np.arange(radii_mm[0], radii_mm[1] + step_mm / 2, step_mm)
+    corners = mesh.vertices_mm[mesh.faces]
     heads = [
-        _refined(start, centres, normals, areas, radii_mm) for start in _peaks(centres, normals, areas, radii, cell_mm)
+        _refined(start, corners, centres, normals, areas, radii_mm)
+        for start in _peaks(centres, normals, areas, radii, cell_mm)
     ]
     return max((head for head in heads if head is not None), key=lambda head: head.coverage, default=None)
 
@@ -84,12 +89,17 @@ def _peaks(
 
 def _refined(
     start: NDArray[np.float64],
+    corners: NDArray[np.float64],
     centres: NDArray[np.float64],
     normals: NDArray[np.float64],
     areas: NDArray[np.float64],
     radii_mm: tuple[float, float],
 ) -> Head | None:
-    """The sphere about a peak: faces near it that look away from its centre, with a shrinking tolerance."""
+    """The sphere about a peak: faces near it that look away from its centre, with a shrinking tolerance.
+
+    The last fits go through the corners (n, 3, 3) of these faces, as their centres lie inside a round
+    surface, and widen the tolerance to the roughness of the head, as on a noisy prediction.
+    """
     sphere = Sphere(start, _radius_about(start, centres, normals, areas, radii_mm))
     scale = radii_mm[0] / RADII_MM[0]
     for tolerance in (*np.array([4.0, 3.0, 2.5, 2.0]) * scale, *[1.5 * scale] * 12):
@@ -106,12 +116,30 @@ def _refined(
             break
     if not radii_mm[0] <= sphere.radius_mm <= radii_mm[1]:
         return None
+    most = ROUGHEST_MM * scale
+    for _ in range(12):
+        tolerance = float(np.clip(2.5 * _roughness_mm(sphere, centres, normals, scale), 1.5 * scale, most))
+        chosen = _on_sphere(sphere, centres, normals, tolerance)
+        if np.count_nonzero(chosen) < 10:
+            return None
+        before, sphere = sphere, fit_sphere(corners[chosen].reshape(-1, 3), np.repeat(areas[chosen], 3))
+        if np.linalg.norm(sphere.centre_mm - before.centre_mm) < 1e-6:
+            break
+    if not radii_mm[0] <= sphere.radius_mm <= radii_mm[1]:
+        return None
     chosen = _on_sphere(sphere, centres, normals, 1.5 * scale)
     if not chosen.any():
         return None
     residual = sphere.residual_mm(centres[chosen])
     rms = float(np.sqrt(np.average(residual**2, weights=areas[chosen])))
-    return Head(sphere.centre_mm, sphere.radius_mm, _coverage(sphere, centres[chosen]), rms)
+    rough = _roughness_mm(sphere, centres, normals, scale)
+    return Head(sphere.centre_mm, sphere.radius_mm, _coverage(sphere, centres[chosen]), rms, rough)
+
+
+def _roughness_mm(sphere: Sphere, centres: NDArray[np.float64], normals: NDArray[np.float64], scale: float) -> float:
+    """Robust deviation from the sphere of the faces near it that look away from its centre."""
+    near = _on_sphere(sphere, centres, normals, ROUGHEST_MM * scale)
+    return 1.4826 * float(np.median(np.abs(sphere.residual_mm(centres[near])))) if near.any() else 0.0
 
 
 def _radius_about(

@@ -1,4 +1,4 @@
-"""Measurements of the femur: head radius, neck-shaft angle and offset.
+"""Measurements of the femur: head, shaft axis, neck axis and the angles and distances between them.
 
 The algorithm is our own (head by votes of the normals, neck by the shortest outline, shaft by
 centroids of sections). The definitions follow Cerveri et al. 2010, Int J CARS, automated
@@ -7,53 +7,24 @@ definition of clinical landmarks of the femur.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from boneray.core.bones import FEMORA, bone_side
-from boneray.core.measurement import Landmark, Status
-from boneray.geometry.lines import angle_deg
-from boneray.morphometry.facts import TRUSTED_SHARE, BoneFacts
-from boneray.morphometry.femoral_head import OTHER_RADII_MM, Head, find_head
-from boneray.morphometry.femoral_neck import Neck, find_neck
-from boneray.morphometry.femoral_shaft import Shaft, find_shaft
+from boneray.core.bones import FEMORA
+from boneray.core.measurement import Landmark
+from boneray.geometry.lines import angle_deg, unit
+from boneray.morphometry.facts import BoneFacts
+from boneray.morphometry.femoral_condyles import Condyles
+from boneray.morphometry.femoral_head import Head
+from boneray.morphometry.femoral_neck import Neck
+from boneray.morphometry.femoral_shaft import Shaft
+from boneray.morphometry.femur_parts import find_parts
 from boneray.morphometry.registry import Finding, measurement
 
-PLAUSIBLE_RADIUS_MM = (17.0, 31.0)
-SURE_COVERAGE, LEAST_COVERAGE, ODD_COVERAGE, CLEARLY = 0.8, 0.6, 0.7, 0.1
-MOST_RMS_MM = 2.0
-SHORT_SHAFT_R, SURE_SHAFT_R = 4.2, 5.5
-
-
-@dataclass(frozen=True)
-class FemurParts:
-    """Head, shaft and neck as far as they were found, and why not or how far to trust them.
-
-    Attributes:
-        failure: why there is no head; empty if there is one.
-        doubts: reasons for low confidence that touch every number of this bone.
-        no_axes: (status, reason) if shaft or neck are not there; None if both are.
-    """
-
-    head: Head | None
-    shaft: Shaft | None
-    neck: Neck | None
-    failure: str = ""
-    doubts: tuple[str, ...] = ()
-    no_axes: tuple[Status, str] | None = None
-
-    def landmarks(self, *names: str) -> tuple[Landmark, ...]:
-        """The named points that were found, RAS mm."""
-        points: dict[str, NDArray[np.float64]] = {}
-        if self.head is not None:
-            points["femoral_head_centre"] = self.head.centre_mm
-        if self.neck is not None:
-            points["neck_centre"] = self.neck.centre_mm
-        if self.shaft is not None:
-            points |= {"shaft_proximal": self.shaft.proximal_mm, "shaft_distal": self.shaft.distal_mm}
-        return tuple(Landmark(name, tuple(points[name])) for name in names if name in points)
+SHAFT_MARKS = ("shaft_proximal", "shaft_distal")
+NECK_MARKS = ("femoral_head_centre", "neck_centre")
 
 
 @measurement(
@@ -71,7 +42,7 @@ def femoral_head_radius_mm(facts: BoneFacts) -> Finding:
     parts = facts.once(find_parts)
     if parts.head is None:
         return Finding(None, "failed", parts.failure)
-    return _finding(parts.head.radius_mm, parts.doubts, parts.landmarks("femoral_head_centre"))
+    return _finding(parts.head.radius_mm, parts.doubts, parts.landmarks("femoral_head_centre"), parts.trust)
 
 
 @measurement(
@@ -86,14 +57,7 @@ def femoral_head_radius_mm(facts: BoneFacts) -> Finding:
 )
 def neck_shaft_angle_deg(facts: BoneFacts) -> Finding:
     """180 degrees less the angle from the neck axis (head to neck) to the shaft axis (downwards)."""
-    parts = facts.once(find_parts)
-    if parts.head is None:
-        return Finding(None, "failed", parts.failure)
-    marks = parts.landmarks("femoral_head_centre", "neck_centre", "shaft_proximal", "shaft_distal")
-    if parts.no_axes or parts.neck is None or parts.shaft is None:
-        return _without_value(parts, marks)
-    angle = 180.0 - angle_deg(parts.neck.centre_mm - parts.head.centre_mm, -parts.shaft.axis.direction)
-    return _finding(angle, (*parts.doubts, *_shaft_doubts(parts.head, parts.shaft)), marks)
+    return _with_axes(facts, (*NECK_MARKS, *SHAFT_MARKS), _neck_shaft_angle_deg)
 
 
 @measurement(
@@ -108,116 +72,161 @@ def neck_shaft_angle_deg(facts: BoneFacts) -> Finding:
 )
 def femoral_offset_mm(facts: BoneFacts) -> Finding:
     """Femoral offset: the lever arm of the hip abductors."""
+    return _with_axes(
+        facts,
+        ("femoral_head_centre", *SHAFT_MARKS),
+        lambda head, shaft, neck: float(shaft.axis.distance_mm(head.centre_mm)),
+        neck_needed=False,
+    )
+
+
+@measurement(
+    "femur_below_head_mm",
+    "length of bone below the head centre",
+    unit="mm",
+    definition="along the shaft axis, from the head centre to the lower end; the shaft axis is that of the middle of "
+    "the shaft where the whole bone is longer than 300 mm, else that of the proximal shaft, and only like may be "
+    "compared with like",
+    normal="",
+    source="definition",
+    anatomy="femur",
+    bones=FEMORA,
+)
+def femur_below_head_mm(facts: BoneFacts) -> Finding:
+    """How much of the femur is seen; the neck-shaft angle needs 4.2 head radii and is sure from 5.5 on."""
+    return _with_axes(
+        facts, ("femoral_head_centre", *SHAFT_MARKS), lambda head, shaft, neck: shaft.below_head_mm, neck_needed=False
+    )
+
+
+@measurement(
+    "femoral_neck_width_mm",
+    "width of the femoral neck at its narrowest section",
+    unit="mm",
+    definition="extent of the section of least outline in the plane of neck and shaft, across the neck",
+    normal="",
+    source="definition",
+    anatomy="femur",
+    bones=FEMORA,
+)
+def femoral_neck_width_mm(facts: BoneFacts) -> Finding:
+    """Superior to inferior, as in a picture from the front."""
+    return _with_axes(facts, ("neck_superior", "neck_inferior"), _neck_width_mm)
+
+
+@measurement(
+    "femoral_neck_area_mm2",
+    "area of the narrowest section of the femoral neck",
+    unit="mm2",
+    definition="area inside the section of least outline between head and trochanters",
+    normal="",
+    source="definition",
+    anatomy="femur",
+    bones=FEMORA,
+)
+def femoral_neck_area_mm2(facts: BoneFacts) -> Finding:
+    """Least section of the neck, cortex and marrow together."""
+    return _with_axes(facts, ("neck_centre",), _neck_area_mm2)
+
+
+@measurement(
+    "femoral_version_deg",
+    "version of the femoral neck",
+    unit="deg",
+    definition="angle between the neck axis and the line through the rearmost points of both condyles, seen along the "
+    "shaft axis; positive where the head lies in front (anteversion)",
+    normal="median 14, quartiles 7-20 degrees; other definitions differ by up to 18",
+    source="facts: morphometry, section 2; PMC4775021; doi:10.1302/2633-1462.310.BJO-2022-0102",
+    anatomy="femur",
+    bones=FEMORA,
+)
+def femoral_version_deg(facts: BoneFacts) -> Finding:
+    """Version of a whole femur; not measurable without condyles."""
+    parts = facts.once(find_parts)
+    marks = (*NECK_MARKS, "posterior_condyle_medial", "posterior_condyle_lateral")
+    condyles = parts.condyles
+    if parts.shaft is None or parts.no_axes or isinstance(condyles, Condyles):
+        return _with_axes(facts, marks, lambda head, shaft, neck: _version_deg(head, shaft, neck, condyles))
+    return Finding(None, "not_measurable", condyles, parts.landmarks(*marks))
+
+
+@dataclass(frozen=True)
+class _AxisAngle:
+    """A measurement function: the angle of shaft or neck axis to one axis of the patient."""
+
+    part: str
+    axis: int
+
+    def __call__(self, facts: BoneFacts) -> Finding:
+        if self.part == "shaft":
+            return _with_axes(
+                facts,
+                SHAFT_MARKS,
+                lambda head, shaft, neck: angle_deg(shaft.axis.direction, np.eye(3)[self.axis]),
+                neck_needed=False,
+            )
+        return _with_axes(facts, NECK_MARKS, self._neck)
+
+    def _neck(self, head: Head, shaft: Shaft, neck: Neck | None) -> float:
+        assert neck is not None
+        return angle_deg(neck.centre_mm - head.centre_mm, np.eye(3)[self.axis])
+
+
+for _part, _way in (("shaft", "from the knee to the hip"), ("neck", "from the head to the neck")):
+    for _axis, (_letter, _side) in enumerate((("x", "right"), ("y", "front"), ("z", "head"))):
+        measurement(
+            f"femoral_{_part}_axis_{_letter}_deg",
+            f"direction of the femoral {_part}: angle to the patient's {_side}",
+            unit="deg",
+            definition=f"angle between the {_part} axis, pointing {_way}, and the {_letter} axis of RAS",
+            normal="",
+            source="Cerveri et al. 2010, axes of diaphysis and neck; XrayTo3D reports these angles",
+            anatomy="femur",
+            bones=FEMORA,
+        )(_AxisAngle(_part, _axis))
+
+
+def _with_axes(
+    facts: BoneFacts,
+    marks: tuple[str, ...],
+    value: Callable[[Head, Shaft, Neck | None], float],
+    *,
+    neck_needed: bool = True,
+) -> Finding:
+    """A number that needs the shaft axis and, unless told otherwise, the neck; `value` then gets a neck."""
     parts = facts.once(find_parts)
     if parts.head is None:
         return Finding(None, "failed", parts.failure)
-    marks = parts.landmarks("femoral_head_centre", "shaft_proximal", "shaft_distal")
-    if parts.shaft is None or (parts.no_axes and parts.no_axes[0] == "not_measurable"):
-        return _without_value(parts, marks)
-    offset = float(parts.shaft.axis.distance_mm(parts.head.centre_mm))
-    return _finding(offset, (*parts.doubts, *_shaft_doubts(parts.head, parts.shaft)), marks)
+    found = parts.landmarks(*marks)
+    if parts.shaft is None or (parts.neck is None and neck_needed):
+        return Finding(None, *(parts.no_axes or ("failed", "no shaft was found")), found)
+    doubts = (*parts.doubts, *parts.shaft_doubts)
+    return _finding(value(parts.head, parts.shaft, parts.neck), doubts, found, parts.axis_trust)
 
 
-def find_parts(facts: BoneFacts) -> FemurParts:
-    """Head, shaft and neck of a femur with every reason to doubt them."""
-    head, scale_doubt = _plausible_head(facts)
-    if head is None:
-        return FemurParts(None, None, None, failure=scale_doubt)
-    doubts = [scale_doubt] if scale_doubt else []
-    if head.coverage < SURE_COVERAGE:
-        doubts.append(f"only {head.coverage:.0%} of the head sphere is covered by bone")
-    if facts.kept_share < TRUSTED_SHARE:
-        doubts.append(f"the largest part holds only {facts.kept_share:.0%} of the bone")
-    if _cut_by_grid(facts, head):
-        doubts.append("the grid cuts the femoral head")
-    shaft = find_shaft(facts.mesh, head)
-    head = replace(head, radius_mm=head.radius_mm + facts.smoothing_mm**2 / head.radius_mm)
-    no_axes = _too_short(head, shaft)
-    if no_axes is not None or shaft is None:
-        return FemurParts(head, None, None, doubts=tuple(doubts), no_axes=no_axes)
-    doubts += _frame_doubts(facts.bone, head, shaft)
-    neck = find_neck(facts.mesh, head, shaft)
-    if neck is None:
-        no_axes = ("failed", "no section between head and trochanters looks like a neck")
-    return FemurParts(head, shaft, neck, doubts=tuple(doubts), no_axes=no_axes)
+def _neck_shaft_angle_deg(head: Head, shaft: Shaft, neck: Neck | None) -> float:
+    assert neck is not None
+    return 180.0 - angle_deg(neck.centre_mm - head.centre_mm, -shaft.axis.direction)
 
 
-def _plausible_head(facts: BoneFacts) -> tuple[Head | None, str]:
-    """The head and a doubt about the scale; without a head, why.
-
-    A head that is not surely one is compared with balls no femur has: one of those that is covered
-    better means that the voxel spacing is wrong.
-    """
-    head = find_head(facts.mesh)
-    good = head is not None and head.coverage >= LEAST_COVERAGE and _plausible(head)
-    if head is None or not good or head.coverage < SURE_COVERAGE:
-        odd = _implausible_head(facts, head)
-        if odd is not None and not (good and head is not None and odd.coverage < head.coverage + CLEARLY):
-            return odd, (
-                f"scale_implausible: head radius {odd.radius_mm:.1f} mm is outside "
-                f"{PLAUSIBLE_RADIUS_MM[0]:.0f}-{PLAUSIBLE_RADIUS_MM[1]:.0f} mm; check the voxel spacing"
-            )
-    if head is None or not good:
-        coverage = 0.0 if head is None else head.coverage
-        return None, f"no femoral head: the best sphere is covered to {coverage:.0%} only ({LEAST_COVERAGE:.0%} needed)"
-    if head.rms_mm > MOST_RMS_MM:
-        return None, f"the head is not round (rms {head.rms_mm:.1f} mm from a sphere)"
-    return head, ""
+def _neck_width_mm(head: Head, shaft: Shaft, neck: Neck | None) -> float:
+    assert neck is not None
+    return neck.width_mm
 
 
-def _plausible(head: Head) -> bool:
-    return PLAUSIBLE_RADIUS_MM[0] <= head.radius_mm <= PLAUSIBLE_RADIUS_MM[1]
+def _neck_area_mm2(head: Head, shaft: Shaft, neck: Neck | None) -> float:
+    assert neck is not None
+    return neck.area_mm2
 
 
-def _implausible_head(facts: BoneFacts, head: Head | None) -> Head | None:
-    """The best covered ball of a size no femur has, if there is one."""
-    candidates = [head, *(find_head(facts.mesh, radii_mm) for radii_mm in OTHER_RADII_MM)]
-    odd = [h for h in candidates if h is not None and not _plausible(h) and h.coverage >= ODD_COVERAGE]
-    return max(odd, key=lambda h: h.coverage, default=None)
+def _version_deg(head: Head, shaft: Shaft, neck: Neck | None, condyles: Condyles | str) -> float:
+    assert neck is not None and isinstance(condyles, Condyles)
+    axis = shaft.axis.direction
+    medially = condyles.medial_mm - condyles.lateral_mm
+    medially = unit(medially - axis * (medially @ axis))
+    towards_head = head.centre_mm - neck.centre_mm
+    return float(np.degrees(np.arctan2(towards_head @ condyles.front, towards_head @ medially)))
 
 
-def _cut_by_grid(facts: BoneFacts, head: Head) -> bool:
-    if facts.grid is None or not facts.border:
-        return False
-    index = facts.grid.to_index(head.centre_mm)
-    reach = head.radius_mm / np.array(facts.grid.spacing_mm)
-    return bool(np.any(index - reach < -0.5) or np.any(index + reach > np.array(facts.grid.shape) - 0.5))
-
-
-def _too_short(head: Head, shaft: Shaft | None) -> tuple[Status, str] | None:
-    if shaft is None:
-        return "not_measurable", "shaft_too_short: no unbroken run of shaft sections below the trochanters"
-    if shaft.below_head_mm < SHORT_SHAFT_R * head.radius_mm:
-        return "not_measurable", (
-            f"shaft_too_short: {shaft.below_head_mm:.0f} mm of bone below the head centre, "
-            f"{SHORT_SHAFT_R * head.radius_mm:.0f} mm needed"
-        )
-    return None
-
-
-def _shaft_doubts(head: Head, shaft: Shaft) -> tuple[str, ...]:
-    if shaft.below_head_mm >= SURE_SHAFT_R * head.radius_mm:
-        return ()
-    return (f"short shaft: {shaft.below_head_mm:.0f} mm of bone below the head centre",)
-
-
-def _frame_doubts(bone: str, head: Head, shaft: Shaft) -> list[str]:
-    """Left and right, head and knee as the header says; only judged where the femur is near upright."""
-    up = float(shaft.axis.direction[2])
-    if up < -0.8:
-        return ["frame_implausible: the femoral head lies below the shaft; check the header"]
-    medial = head.centre_mm - shaft.axis.at(float(shaft.axis.along_mm(head.centre_mm)))
-    to_right = float(medial[0] / max(np.linalg.norm(medial), 1e-9))
-    wrong = {"left": to_right < -0.7, "right": to_right > 0.7}.get(bone_side(bone), False)
-    if up > 0.8 and wrong:
-        return [f"frame_implausible: the head of {bone} points away from the midline; check the header"]
-    return []
-
-
-def _finding(value: float, doubts: tuple[str, ...], marks: tuple[Landmark, ...]) -> Finding:
-    return Finding(value, "low_confidence" if doubts else "ok", "; ".join(doubts), marks)
-
-
-def _without_value(parts: FemurParts, marks: tuple[Landmark, ...]) -> Finding:
-    status, reason = parts.no_axes or ("failed", "no shaft was found")
-    return Finding(None, status, reason, marks)
+def _finding(value: float, doubts: tuple[str, ...], marks: tuple[Landmark, ...], trust: float) -> Finding:
+    return Finding(value, "low_confidence" if doubts else "ok", "; ".join(doubts), marks, trust)

@@ -12,12 +12,16 @@ from boneray.morphometry.facts import BoneFacts
 
 @dataclass(frozen=True)
 class Finding:
-    """What a measurement function found: a value or none, how sure, why, and the points it rests on."""
+    """What a measurement function found: a value or none, how sure, why, and the points it rests on.
+
+    `confidence` is 0..1, how much of the evidence speaks for the value, or None where nobody judged it.
+    """
 
     value: float | None
     status: Status = "ok"
     reason: str = ""
     landmarks: tuple[Landmark, ...] = ()
+    confidence: float | None = None
 
 
 Measure = Callable[[BoneFacts], Finding]
@@ -35,17 +39,22 @@ def measurement(
     source: str,
     anatomy: str,
     bones: Sequence[str] = (),
+    together: bool = False,
+    under: str = "",
 ) -> Callable[[Measure], Measure]:
     """Decorator that registers a measurement with what reports must know of it.
 
     Args:
         name: key in JSON and tables, with its unit (`neck_shaft_angle_deg`).
-        unit: mm, mm2, mm3 or deg.
+        unit: mm, mm2, mm3, deg, percent, per_m or grade.
         definition: how the number is defined, one sentence.
         normal: range in adults, in words, or empty.
         source: paper or fact.
         anatomy: the anatomy it belongs to, or `any`.
         bones: names it applies to; none means every bone.
+        together: one number for all of `bones` (the width of a pelvis). It is asked for once, with the facts
+            of the first of them that is there (its `siblings` hold the rest), and reported under the first name.
+        under: another name to report a measurement of bones taken together under (`spine`).
     """
     return MEASUREMENTS.register(
         name,
@@ -56,4 +65,6 @@ def measurement(
         source=source,
         anatomy=anatomy,
         bones=tuple(bones),
+        together=together,
+        under=under,
     )

@@ -22,10 +22,13 @@ from boneray.core.errors import DataError
 from boneray.core.grid import Grid
 from boneray.core.radiograph import Radiograph
 from boneray.projection.differentiable import moved_pose, project
+from boneray.projection.joseph import line_integrals
 from boneray.projection.resize import resized
 
 # A turn by one unit moves the bone about as far as a shift by one unit: this long a lever, in mm.
 LEVER_MM = 100.0
+# A motion is found when a step changes the correlation by less.
+ENOUGH = 1e-6
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,7 @@ class _Level:
 
     def pose(self, values: Tensor) -> Tensor:
         """The pose after a turn (in units of mm at the lever) and a shift (mm), (6,)."""
-        twist = torch.cat([values[:3] / LEVER_MM, values[3:]])
-        return moved_pose(torch.from_numpy(self.camera.pose), twist, self.centre_mm)
+        return moved_pose(torch.from_numpy(self.camera.pose), _twist(values), self.centre_mm)
 
     def loss(self, values: NDArray) -> tuple[float, NDArray]:
         """One minus the correlation, and its gradient."""
@@ -128,6 +130,180 @@ class _Level:
         value = 1.0 - (_standardised(self.smooth(picture)) * self.wanted).mean()
         value.backward()
         return float(value.detach()), np.asarray(variables.grad)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a body has moved between its CT and the radiographs.
+
+    Attributes:
+        world_from_ct: 4x4 rigid motion (row-major tuple of 16), RAS mm.
+        correlation: mean over the radiographs at the finest level, 1 is best.
+        steps: evaluations at each level, coarse to fine.
+    """
+
+    world_from_ct: tuple[float, ...]
+    correlation: float
+    steps: tuple[int, ...]
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """world_from_ct as a 4x4 array."""
+        return np.array(self.world_from_ct).reshape(4, 4)
+
+
+def register_motion(
+    volume: NDArray,
+    grid: Grid,
+    radiographs: Sequence[Radiograph],
+    *,
+    rest: Sequence[NDArray] | None = None,
+    start: NDArray | None = None,
+    centre_mm: Sequence[float] | None = None,
+    edges: bool = True,
+    near_mm: float | None = None,
+    factors: Sequence[int] = (8, 4, 2),
+    blur_px: float = 1.0,
+    steps: int = 60,
+) -> Motion:
+    """Find the rigid motion of a body that explains all its radiographs, whose cameras are known.
+
+    One bone of an articulated patient is registered by letting it move in front of everything else:
+    `volume` is what the bone adds to the soft tissue in its place, `rest` the pictures of all that
+    stays. Without the rest, neighbouring bones draw the bone away (measured in docs/projection.md).
+
+    Args:
+        volume: (i, j, k) attenuation per mm of what moves.
+        grid: where it lies in the CT.
+        radiographs: of one moment; bone bright, any grey scale.
+        rest: line integrals of what does not move, one picture for each radiograph.
+        start: first guess of the motion, 4x4; default: none.
+        centre_mm: point of the CT about which it is turned; default: the middle of the grid.
+        edges: compare the gradients of the pictures instead of their grey values: soft tissue,
+            which changes slowly, then counts little.
+        near_mm: compare only pixels that lie within this distance (on the detector) of the body's
+            shadow at the start of each level; default: all.
+        factors, blur_px, steps: as for `register`.
+    Raises:
+        DataError: a radiograph or a first picture has no contrast where it is compared.
+    """
+    at = np.asarray(grid.centre_mm if centre_mm is None else centre_mm, dtype=float)
+    motion = np.eye(4) if start is None else np.asarray(start, dtype=float)
+    counts, correlation = [], 0.0
+    for factor in factors:
+        small, small_grid = pooled(volume, grid, factor)
+        views = [
+            _View.of(small, small_grid, radiograph, None if rest is None else rest[n], motion, factor, blur_px,
+                     edges=edges, near_mm=near_mm)
+            for n, radiograph in enumerate(radiographs)
+        ]  # fmt: skip
+        level = _Together(torch.from_numpy(small), small_grid, views, torch.from_numpy(at))
+        level.loss(np.zeros(6))  # a start from which nothing is seen is an error, a step there is not
+        stop = {"maxfun": steps, "ftol": ENOUGH}
+        found = optimize.minimize(level.tried, np.zeros(6), jac=True, method="L-BFGS-B", options=stop)
+        step = moved_pose(torch.eye(4, dtype=torch.float64), _twist(torch.from_numpy(found.x)), level.centre_mm)
+        motion = motion @ np.linalg.inv(_rigid(step.numpy()))  # the cameras' step, undone, is the body's
+        correlation = 1.0 - float(found.fun)
+        counts.append(int(found.nfev))
+    return Motion(tuple(_rigid(motion).ravel()), correlation, tuple(counts))
+
+
+@dataclass(frozen=True)
+class _View:
+    """One radiograph at one resolution, its camera carried back to where the body was in the CT."""
+
+    camera: Camera
+    rest: Tensor
+    features: Callable[[Tensor], Tensor]
+    wanted: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        small: NDArray,
+        grid: Grid,
+        radiograph: Radiograph,
+        rest: NDArray | None,
+        motion: NDArray,
+        factor: int,
+        blur_px: float,
+        *,
+        edges: bool,
+        near_mm: float | None,
+    ) -> _View:
+        rows, columns = (max(8, n // factor) for n in radiograph.camera.detector_shape)
+        shape = (rows, columns)
+        camera = radiograph.camera.resized(shape).moved(np.linalg.inv(motion))
+        weight = np.ones(shape)
+        if near_mm is not None:
+            shadow = line_integrals((small > 0).astype(np.float32), grid, camera) > 0
+            if not shadow.any():
+                raise DataError("the body lies outside of a radiograph and cannot be registered")
+            weight = (ndimage.distance_transform_edt(~shadow, camera.pixel_mm) <= near_mm).astype(float)
+        behind = np.zeros(shape, np.float32)
+        if rest is not None:
+            behind = np.array(resized(replace(radiograph, line_integrals=rest), shape).line_integrals, np.float32)
+        target = np.array(resized(radiograph, shape).line_integrals, dtype=np.float32)
+        features = _features(_blur(blur_px), torch.from_numpy(weight), edges)
+        return cls(camera, torch.from_numpy(behind), features, features(torch.from_numpy(target)))
+
+
+@dataclass(frozen=True)
+class _Together:
+    """All radiographs of one moment at one resolution."""
+
+    body: Tensor
+    grid: Grid
+    views: Sequence[_View]
+    centre_mm: Tensor
+
+    def loss(self, values: NDArray) -> tuple[float, NDArray]:
+        """One minus the mean correlation after a step of the cameras, and its gradient."""
+        variables = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+        twist = _twist(variables)
+        total = torch.zeros((), dtype=torch.float64)
+        for view in self.views:
+            pose = moved_pose(torch.from_numpy(view.camera.pose), twist, self.centre_mm)
+            picture = project(self.body, self.grid, view.camera, pose) + view.rest
+            total = total + 1.0 - (view.features(picture) * view.wanted).sum()
+        total = total / len(self.views)
+        total.backward()
+        return float(total.detach()), np.asarray(variables.grad)
+
+    def tried(self, values: NDArray) -> tuple[float, NDArray]:
+        """The loss of a trial step; one that leaves the pictures is as bad as can be."""
+        try:
+            return self.loss(values)
+        except DataError:
+            return 2.0, np.zeros(6)
+
+
+def _twist(values: Tensor) -> Tensor:
+    """Turn (rad) and shift (mm) of values in mm at the lever and mm, (6,)."""
+    return torch.cat([values[:3] / LEVER_MM, values[3:]])
+
+
+def _features(smooth: Callable[[Tensor], Tensor], weight: Tensor, edges: bool) -> Callable[[Tensor], Tensor]:
+    """Picture -> (n, rows, columns) whose product with another picture's sums up to their weighted correlation.
+
+    With edges the two derivatives are correlated each on their own and averaged.
+    """
+    inner = weight[1:-1, 1:-1] if edges else weight
+    inner = inner / inner.sum()
+
+    def features(picture: Tensor) -> Tensor:
+        soft = smooth(picture).double()
+        parts = soft[None]
+        if edges:
+            across, down = soft[1:-1, 2:] - soft[1:-1, :-2], soft[2:, 1:-1] - soft[:-2, 1:-1]
+            parts = torch.stack([across, down])
+        centred = parts - (parts * inner).sum((-1, -2), keepdim=True)
+        spread = (centred.square() * inner).sum((-1, -2), keepdim=True).sqrt()
+        if float(spread.detach().min()) < 1e-9:
+            raise DataError("a picture without contrast cannot be registered; does the camera see the volume?")
+        return centred / spread * inner.sqrt() / len(parts) ** 0.5
+
+    return features
 
 
 def pose_error(found: Camera, true: Camera, point_mm: Sequence[float]) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""A drawing of lines, boxes, discs and text, written as SVG and as PNG from the same list of strokes."""
+"""A drawing of lines, boxes, discs, text and pictures, written as SVG and as PNG from the same list of strokes."""
 
 from __future__ import annotations
 
+import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -41,9 +42,9 @@ OVERSAMPLING = 2
 
 @dataclass(frozen=True)
 class Stroke:
-    """One thing to draw; what `points` mean depends on `kind`: line, area, disc, text."""
+    """One thing to draw; what `points` mean depends on `kind`: line, area, disc, text, picture."""
 
-    kind: Literal["line", "area", "disc", "text"]
+    kind: Literal["line", "area", "disc", "text", "picture"]
     points: tuple[Point, ...]
     colour: Colour
     size: float = 1.0
@@ -51,6 +52,7 @@ class Stroke:
     anchor: Anchor = "start"
     bold: bool = False
     edge: Colour | None = None
+    png: bytes = b""
 
 
 @dataclass
@@ -91,6 +93,10 @@ class Drawing:
         """One line of text; `at` is on its left, middle or right, halfway up its small letters."""
         self.strokes.append(Stroke("text", (at,), colour, size, text, anchor, bold))
 
+    def picture(self, left: float, top: float, right: float, bottom: float, png: bytes) -> None:
+        """A PNG stretched over a rectangle; where it is transparent, what is below it shows."""
+        self.strokes.append(Stroke("picture", ((left, top), (right, bottom)), WHITE, png=png))
+
     def svg(self) -> str:
         """The drawing as an SVG document."""
         head = (
@@ -107,7 +113,10 @@ class Drawing:
         image = Image.new("RGB", (round(self.width * scale), round(self.height * scale)), WHITE)
         pen = ImageDraw.Draw(image)
         for stroke in self.strokes:
-            _paint(pen, stroke, scale)
+            if stroke.kind == "picture":
+                _paste(image, stroke, scale)
+            else:
+                _paint(pen, stroke, scale)
         buffer = io.BytesIO()
         image.reduce(OVERSAMPLING).save(buffer, format="PNG", optimize=True)
         return buffer.getvalue()
@@ -153,6 +162,11 @@ def _svg(stroke: Stroke) -> str:
         (x, y) = stroke.points[0]
         edge = ' stroke="#{:02x}{:02x}{:02x}"'.format(*stroke.edge) if stroke.edge else ""
         return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(stroke.size)}" fill="{fill}"{edge}/>'
+    if stroke.kind == "picture":
+        (left, top), (right, bottom) = stroke.points
+        data = base64.b64encode(stroke.png).decode()
+        box = f'x="{_n(left)}" y="{_n(top)}" width="{_n(right - left)}" height="{_n(bottom - top)}"'
+        return f'<image {box} preserveAspectRatio="none" href="data:image/png;base64,{data}"/>'
     path = "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in stroke.points)
     if stroke.kind == "area":
         return f'<path d="{path}Z" fill="{fill}"/>'
@@ -174,6 +188,12 @@ def _paint(pen: ImageDraw.ImageDraw, stroke: Stroke, scale: int) -> None:
         y += 0.35 * stroke.size * scale
         font = _font(round(stroke.size * scale))
         pen.text((x, y), stroke.text, fill=stroke.colour, font=font, anchor=f"{anchor}s", stroke_width=thick)
+
+
+def _paste(image: Image.Image, stroke: Stroke, scale: int) -> None:
+    (left, top), (right, bottom) = ((round(x * scale), round(y * scale)) for x, y in stroke.points)
+    shown = Image.open(io.BytesIO(stroke.png)).convert("RGBA").resize((right - left, bottom - top))
+    image.paste(shown, (left, top), shown)
 
 
 @lru_cache(maxsize=32)

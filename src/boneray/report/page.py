@@ -15,6 +15,7 @@ from boneray.core.errors import BonerayError
 from boneray.io.files import write_text
 from boneray.report.content import RECONSTRUCTION_COLOUR, REFERENCE_COLOUR, ReportCase, ReportTable
 from boneray.report.figures import RadiographFigure, data_uri, radiograph_figure, view_words
+from boneray.report.measurement_pictures import measurement_drawing, measurement_sheets
 from boneray.report.pictures import mesh_picture
 from boneray.report.scene import faces_per_mesh, reference_meshes, scene, simplified_meshes
 from boneray.report.tables import Table, measurement_table, readable, run_table, score_table, summary_table
@@ -22,6 +23,7 @@ from boneray.report.viewer import Viewer, scene_script, viewer
 
 __all__ = ["ReportCase", "ReportTable", "write_report"]
 
+DRAWN_PER_PAGE = 12
 TEMPLATES = Path(__file__).parent / "templates"
 
 
@@ -38,6 +40,8 @@ class CaseSection:
     reference_picture: str | None
     scene: str | None
     tables: tuple[Table, ...]
+    drawn: tuple[tuple[str, str], ...]
+    not_drawn: int
     run: tuple[tuple[str, str], ...]
 
 
@@ -82,7 +86,10 @@ def report_html(
         version=boneray.__version__,
         notes=tuple(notes),
         tables=[summary_table(table) for table in tables],
-        cases=[_section(case, faces, interactive=shown_with is not None) for case in cases],
+        cases=[
+            _section(case, faces, _drawn_of(place, len(cases)), interactive=shown_with is not None)
+            for place, case in enumerate(cases)
+        ],
         colours={"reconstruction": _css(RECONSTRUCTION_COLOUR), "reference": _css(REFERENCE_COLOUR)},
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         viewer=shown_with,
@@ -101,7 +108,7 @@ def inline_json(values: Any) -> str:
     return json.dumps(values, separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
 
 
-def _section(case: ReportCase, faces: int, *, interactive: bool) -> CaseSection:
+def _section(case: ReportCase, faces: int, most_drawn: int, *, interactive: bool) -> CaseSection:
     from markupsafe import Markup
 
     meshes = simplified_meshes(case.meshes, faces)
@@ -110,6 +117,9 @@ def _section(case: ReportCase, faces: int, *, interactive: bool) -> CaseSection:
     frame = {f"{role} {name}": mesh for role, group in both.items() for name, mesh in group.items()}
     figures, problems = _figures(case)
     tables = (score_table(case), measurement_table(case))
+    sheets = measurement_sheets(meshes, case.measurements)
+    sheets = {name: sheet for name, sheet in sheets.items() if any(m.landmarks for m in sheet.measurements)}
+    drawn = [(readable(name), measurement_drawing(readable(name), sheets[name])) for name in list(sheets)[:most_drawn]]
     return CaseSection(
         title=case.title,
         warnings=(*_warnings(case), *problems),
@@ -122,8 +132,15 @@ def _section(case: ReportCase, faces: int, *, interactive: bool) -> CaseSection:
         else None,
         scene=Markup(inline_json(scene(case, meshes, reference))) if interactive and meshes else None,
         tables=tuple(table for table in tables if table is not None),
+        drawn=tuple((name, data_uri(drawing.png())) for name, drawing in drawn),
+        not_drawn=len(sheets) - len(drawn),
         run=run_table(case.run),
     )
+
+
+def _drawn_of(place: int, cases: int) -> int:
+    """How many bones of a case are drawn with their landmarks, so that a page with many stays small."""
+    return max(1, DRAWN_PER_PAGE // cases) if place < DRAWN_PER_PAGE else 0
 
 
 def _figures(case: ReportCase) -> tuple[tuple[RadiographFigure, ...], tuple[str, ...]]:
