@@ -65,3 +65,18 @@ def test_exact_cameras_stay_exact_and_jittered_ones_move(case):
     assert torch.equal(samples(case, recipe=still)[0].projections, exact)
     moved = samples(case, recipe=Recipe(cameras=CameraMixture(jittered=1, turned=0), mirror=0))[0].projections
     assert (moved - exact).abs().max() > 0.01
+
+
+def test_a_changed_body_is_seen_changed_and_replays(case):
+    from boneray.datasets.augmentation import Limits
+
+    still = {"cameras": CameraMixture(jittered=0, turned=0), "mirror": 0, "noise": 0, "contrast": 0}
+    limits = Limits(kvp=None, photons=None, blur_px=(0, 0))
+    plain = samples(case, recipe=Recipe(**still))[3]
+    one, again = (samples(case, recipe=Recipe(**still, body=limits))[3] for _ in range(2))
+    assert torch.equal(one.images, again.images) and torch.equal(one.classes, again.classes)
+    assert torch.equal(one.projections, plain.projections)  # the cameras stand still, the body does not
+    moved = (one.classes > 0) ^ (plain.classes > 0)
+    assert moved.sum() > 0.2 * (plain.classes > 0).sum()
+    assert (one.images - plain.images).abs().mean() > 0.05
+    assert Recipe.model_validate(Recipe(body=limits).model_dump()) == Recipe(body=limits)

@@ -174,7 +174,7 @@ def _curve(
     thick = float(np.sqrt(volume / (np.pi * STEP_MM * len(line))))
     width = max(WIDTH_RADII * thick, WIDTH_VOXELS * max(grid.spacing_mm))
     for _ in range(ROUNDS):
-        line, area = _centred(line, points, grid.voxel_volume_mm3, width)
+        line, area = _centred(line, points, grid.voxel_volume_mm3, width, thick)
         if len(line) < 3:
             return None
     radius = float(np.sqrt(np.median(area[area > 0]) / np.pi))
@@ -231,39 +231,51 @@ def _resampled(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _centred(
-    line: NDArray[np.float64], points: NDArray[np.float64], voxel_mm3: float, width_mm: float
+    line: NDArray[np.float64], points: NDArray[np.float64], voxel_mm3: float, width_mm: float, end_mm: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The line moved onto the centroids of the sections across it, over its whole reach, with their areas in mm2.
+    """The line moved onto the centroids of the sections across it, over the whole reach of the bone, with their areas.
 
     Every voxel belongs to a place along the line; the new line is the local linear mean of the
-    voxels there under a Gaussian of `width_mm`.
+    voxels there under a Gaussian of `width_mm`. Within `end_mm` of its ends there are too few voxels
+    for that, and the line goes straight on.
+
+    Returns:
+        Points (n, 3) in even steps and the area of the bone across each, mm2 (n,).
     """
     line = _resampled(line)
+    step = float(np.linalg.norm(np.diff(line, axis=0), axis=1).mean())
     tangent = np.gradient(line, axis=0)
     tangent /= np.maximum(np.linalg.norm(tangent, axis=1, keepdims=True), 1e-12)
-    step = float(np.linalg.norm(np.diff(line, axis=0), axis=1).mean())
     _, index = cKDTree(line).query(points)
     place = index * step + np.einsum("ij,ij->i", points - line[index], tangent[index])
     first = int(np.floor(place.min() / step))
     bins = np.floor(place / step).astype(int) - first
     count = int(bins.max()) + 1
-    mass = np.bincount(bins, minlength=count).astype(float)
-    sums = [np.bincount(bins, weights=values, minlength=count) for values in (place, *points.T)]
     at = (np.arange(count) + first + 0.5) * step
-    weight = np.exp(-0.5 * ((at[:, None] - at[None]) / width_mm) ** 2)
-    weight[weight < 1e-4] = 0.0
-    # Local linear fit from sums per bin; within a bin all voxels count at their mean place.
+    mass = np.bincount(bins, minlength=count).astype(float)
+    area = ndimage.gaussian_filter1d(mass, AREA_VOXELS * voxel_mm3 ** (1 / 3) / step) * voxel_mm3 / step
+    sums = [np.bincount(bins, weights=values, minlength=count) for values in (place, *points.T)]
     mean_place = np.divide(sums[0], mass, out=at.copy(), where=mass > 0)
     off = mean_place[None] - at[:, None]
-    w = weight * mass[None]
-    s0, s1, s2 = w.sum(axis=1), (w * off).sum(axis=1), (w * off**2).sum(axis=1)
-    moved = []
-    for total in sums[1:]:
+    weight = np.exp(-0.5 * ((at[:, None] - at[None]) / width_mm) ** 2)
+    share = weight * mass[None]
+    s0, s1, s2 = share.sum(axis=1), (share * off).sum(axis=1), (share * off**2).sum(axis=1)
+    determinant = s0 * s2 - s1**2
+    inner = (at >= at[0] + end_mm) & (at <= at[-1] - end_mm) & (determinant > 1e-6)
+    if np.count_nonzero(inner) < 2:
+        return line[:0], area[:0]
+    moved, slopes = np.zeros((count, 3)), np.zeros((count, 3))
+    for axis, total in enumerate(sums[1:]):
         t0, t1 = weight @ total, (weight * off) @ total
-        moved.append((s2 * t0 - s1 * t1) / np.maximum(s0 * s2 - s1**2, 1e-9))
-    area = ndimage.gaussian_filter1d(mass, AREA_VOXELS * voxel_mm3 ** (1 / 3) / step) * voxel_mm3 / step
-    good = s0 * s2 - s1**2 > 1e-6
-    return np.column_stack(moved)[good], area[good]
+        moved[inner, axis] = ((s2 * t0 - s1 * t1) / np.where(inner, determinant, 1.0))[inner]
+        slopes[inner, axis] = ((s0 * t1 - s1 * t0) / np.where(inner, determinant, 1.0))[inner]
+    inside = np.flatnonzero(inner)
+    for end, beyond in ((inside[0], np.arange(inside[0])), (inside[-1], np.arange(inside[-1] + 1, count))):
+        moved[beyond] = moved[end] + np.multiply.outer(at[beyond] - at[end], unit(slopes[end]))
+    gaps = np.setdiff1d(np.arange(inside[0], inside[-1] + 1), inside)
+    for axis in range(3):
+        moved[gaps, axis] = np.interp(gaps, inside, moved[inside, axis])
+    return moved, area
 
 
 def _trimmed(line: NDArray[np.float64], area: NDArray[np.float64], radius: float) -> NDArray[np.float64]:

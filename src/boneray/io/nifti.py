@@ -38,6 +38,15 @@ def read_volume(path: Path, what: str = "volume") -> Volume:
     return Volume(np.asarray(data, dtype=np.float32), grid)
 
 
+def read_hounsfield(path: Path, what: str = "CT") -> Volume:
+    """A CT as it is stored: int16 where its file holds that without scale or offset, otherwise as `read_volume`.
+
+    Half the memory of float32, and nothing has to be converted. Errors as for `read_volume`.
+    """
+    data, grid = _read(path, what)
+    return Volume(data if data.dtype == np.int16 else np.asarray(data, dtype=np.float32), grid)
+
+
 def read_labels(path: Path, what: str = "label map") -> LabelMap:
     """Whole-number labels (stored as integers or as floats without fraction), axes turned to RAS+.
 

@@ -57,9 +57,11 @@ class LabelLogits:
     Attributes:
         logits: (B, 1, I, J, K) for one class (sigmoid) or (B, C + 1, I, J, K) with background
             first for C classes (softmax).
+        penalty: a term of the training loss that only the network knows, or None.
     """
 
     logits: Tensor
+    penalty: Tensor | None = None
 
     def class_map(self) -> Tensor:
         """(B, I, J, K) most likely class of each voxel, 0 is background."""
@@ -77,6 +79,22 @@ class LabelLogits:
         """One label map per case; class c becomes `bone_ids[c - 1]`."""
         table = np.array((0, *bone_ids), dtype=np.uint8)
         return [LabelMap(table[case], grid) for case in self.class_map().cpu().numpy()]
+
+
+@dataclass(frozen=True)
+class ViewLogits(LabelLogits):
+    """Scores of a network that answers once per view; `logits` is their mean.
+
+    Attributes:
+        views: (B, V, C, I, J, K) scores by view, channels as in LabelLogits.
+    """
+
+    views: Tensor | None = None
+
+    @classmethod
+    def of(cls, views: Tensor) -> ViewLogits:
+        """From the scores by view."""
+        return cls(views.mean(dim=1), views=views)
 
 
 def channels_for(class_count: int) -> int:

@@ -22,6 +22,7 @@ from boneray.core.errors import ConfigError, InputError
 from boneray.core.grid import Grid
 from boneray.core.registry import unknown_name
 from boneray.io.files import read_json, require_file, require_new_file, write_atomic, write_json
+from boneray.models.cpu_convolution import quicken
 from boneray.models.registry import MODELS, Task
 
 SCHEMA = "boneray/checkpoint/1"
@@ -73,7 +74,7 @@ def build_network(card: CheckpointCard) -> nn.Module:
     """The untrained network a card describes."""
     spec = MODELS.get(card.model).value
     settings = load_settings(type(spec.settings), base={**spec.settings.model_dump(), **card.settings})
-    return spec.build(settings, card.task)
+    return quicken(spec.build(settings, card.task), channels_last=spec.channels_last)
 
 
 def save_checkpoint(path: Path, network: nn.Module, card: CheckpointCard, *, half: bool = False) -> Path:

@@ -9,10 +9,15 @@ papers, no code was used. Choices measured in `docs/models/raylift.md`.
                with depth code, ray direction and in-picture mask
             -> pooled over views (mean and max), or concatenated for a fixed number of views
             -> 3D decoder from coarse to half resolution -> sub-voxel head
+
+The encoder is a few convolutions, or (`backbone="swin"`) a 2D Swin transformer on patches of 4
+pixels that can start from weights learnt on photographs (`pretrained`: a .safetensors file, see
+`pretrained_swin.py`), with convolutions that bring its coarse maps back to the finer strides.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -23,7 +28,19 @@ from boneray.core.config import Settings
 from boneray.core.errors import ConfigError
 from boneray.models.batch import Batch, LabelLogits, channels_for
 from boneray.models.lifting import depth_codes, lift, replicate
+from boneray.models.pretrained_swin import load_pretrained_swin
 from boneray.models.registry import MODELS, ModelSpec, Recipe, Task
+from boneray.models.sizes import require_multiple, require_views
+from boneray.models.swin import Swin
+
+
+class SwinSettings(Settings):
+    """Of the Swin backbone: channels at stride 4 of the pictures, blocks and heads per stage; the default is Swin-T."""
+
+    width: int = 96
+    depths: tuple[int, int, int, int] = (2, 2, 6, 2)
+    heads: tuple[int, int, int, int] = (3, 6, 12, 24)
+    path_drop: float = 0.2
 
 
 class RayliftSettings(Settings):
@@ -31,7 +48,8 @@ class RayliftSettings(Settings):
 
     `encoder`: channels at strides 1, 2, 4, 8; `lifted`: channels read per view at strides 8, 4, 2;
     `decoder`: 3D channels at strides 8, 4, 2. `lift="permute"` ignores the camera beyond its main
-    axis: features become depth planes of the volume, for uncalibrated pictures.
+    axis: features become depth planes of the volume, for uncalibrated pictures. `swin` and
+    `pretrained` matter with `backbone="swin"` only, the first of `encoder` without it only.
     """
 
     encoder: tuple[int, int, int, int] = (24, 48, 96, 128)
@@ -40,17 +58,23 @@ class RayliftSettings(Settings):
     head: int = 16
     fusion: Literal["pooled", "concat"] = "pooled"
     lift: Literal["rays", "permute"] = "rays"
+    backbone: Literal["convolutions", "swin"] = "convolutions"
+    swin: SwinSettings = SwinSettings()
+    pretrained: str = ""
 
 
 class Raylift(nn.Module):
-    """See the file's head. Pictures are (B, V, 1, H, W) of any size that is a multiple of 16."""
+    """See the file's head. Pictures are (B, V, 1, H, W) of any size that is a multiple of 16, of 32 with a Swin."""
 
     def __init__(self, settings: RayliftSettings, task: Task) -> None:
         super().__init__()
-        _check_sizes(task)
+        require_multiple("raylift", task.grid_shape, 8)
+        require_multiple("raylift", task.image_shape, 32 if settings.backbone == "swin" else 16, what="image")
+        if settings.pretrained and settings.backbone != "swin":
+            raise ConfigError("raylift has pretrained weights for its Swin only; set model.backbone=swin")
         self.settings = settings
         self.task = task
-        self.encoder = Encoder(settings.encoder)
+        self.encoder = SwinEncoder(settings) if settings.backbone == "swin" else Encoder(settings.encoder)
         widths = (settings.encoder[3], settings.encoder[2], settings.encoder[1] + settings.encoder[1] // 3)
         self.levels = nn.ModuleList(
             Level(
@@ -72,7 +96,15 @@ class Raylift(nn.Module):
         self.head = nn.Conv3d(settings.head, 8 * self.classes, 1)
         start_near_background(self.head, self.classes)
 
+    def initialise(self) -> list[str]:
+        """Start the Swin from the file of `pretrained`, if one is named; says what was done."""
+        if not self.settings.pretrained:
+            return []
+        file = Path(self.settings.pretrained)
+        return [f"{file.name}: {line}" for line in load_pretrained_swin(self.encoder.swin, file).lines()]
+
     def forward(self, batch: Batch) -> LabelLogits:
+        require_views(batch)
         count, views = batch.images.shape[:2]
         if self.settings.fusion == "concat" and views != self.task.view_count:
             raise ConfigError(
@@ -115,6 +147,38 @@ class Encoder(nn.Module):
         u4 = self.u4(torch.cat([_double(e8), e4], dim=1))
         u2 = self.u2(torch.cat([_double(u4), e2], dim=1))
         return e8, u4, u2
+
+
+class SwinEncoder(nn.Module):
+    """A 2D Swin transformer shared by all views; gives features at strides 8, 4, 2 of the grid.
+
+    Pictures have twice the grid's resolution, so the first map of its patches is at stride 2.
+    """
+
+    def __init__(self, settings: RayliftSettings) -> None:
+        super().__init__()
+        given = settings.swin
+        self.swin = Swin(
+            channels=1,
+            width=given.width,
+            depths=given.depths,
+            heads=given.heads,
+            patch=4,
+            path_drop=given.path_drop,
+            merged=False,
+        )
+        _, w2, w4, w8 = settings.encoder
+        width = given.width
+        self.u8 = conv2(12 * width, w8)
+        self.u4 = conv2(w8 + 2 * width, w4)
+        self.u2 = conv2(w4 + width, w2 + w2 // 3)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        s2, s4, s8, s16 = self.swin(images)
+        u8 = self.u8(torch.cat([_double(s16), s8], dim=1))
+        u4 = self.u4(torch.cat([_double(u8), s4], dim=1))
+        u2 = self.u2(torch.cat([_double(u4), s2], dim=1))
+        return u8, u4, u2
 
 
 class Level(nn.Module):
@@ -210,14 +274,6 @@ def _double(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2, mode="nearest")
 
 
-def _check_sizes(task: Task) -> None:
-    for what, sizes, multiple in (("grid", task.grid_shape, 8), ("image", task.image_shape, 16)):
-        wrong = [n for n in sizes if n % multiple or n < multiple]
-        if wrong:
-            near = max(multiple, round(wrong[0] / multiple) * multiple)
-            raise ConfigError(f"{what} size {wrong[0]} is not a multiple of {multiple}; raylift takes {near}")
-
-
 SIZES = {
     "raylift_tiny": ("1.1 M parameters, for two CPU cores", RayliftSettings()),
     "raylift_s": (
@@ -225,12 +281,14 @@ SIZES = {
         RayliftSettings(encoder=(48, 96, 192, 256), lifted=(64, 48, 24), decoder=(96, 80, 48), head=24),
     ),
     "raylift_b": (
-        "base, for one GPU",
-        RayliftSettings(encoder=(96, 192, 320, 448), lifted=(96, 64, 32), decoder=(160, 128, 64), head=32),
+        "base, for one GPU; its Swin can start from published weights",
+        RayliftSettings(
+            encoder=(96, 72, 160, 256), lifted=(80, 48, 16), decoder=(160, 96, 48), head=24, backbone="swin"
+        ),
     ),
 }
 
 for _name, (_summary, _settings) in SIZES.items():
     MODELS.register(_name, _summary, source="boneray", views="any number, any angle")(
-        ModelSpec(_settings, Raylift, Recipe())
+        ModelSpec(_settings, Raylift, Recipe(), smallest=16)
     )

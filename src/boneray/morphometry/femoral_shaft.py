@@ -19,7 +19,7 @@ from boneray.morphometry.femoral_head import Head
 FULL_FEMUR_MM = 300.0
 SECTION_STEP_MM = 3.0
 THIN = 1.2
-NARROW_POWER = 8
+NARROW_POWER = 30
 
 
 @dataclass(frozen=True)

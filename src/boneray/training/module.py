@@ -10,7 +10,7 @@ import lightning
 import torch
 from torch import Tensor, nn
 
-from boneray.losses.registry import LOSSES
+from boneray.losses.registry import training_loss
 from boneray.models.batch import Batch
 from boneray.models.registry import Recipe
 
@@ -23,7 +23,6 @@ class TrainingModule(lightning.LightningModule):
         self.network = network
         self.averaged = copy.deepcopy(network).requires_grad_(False)
         self.recipe = recipe
-        self.loss = LOSSES.get(recipe.loss).value
         self._dice: list[Tensor] = []
 
     @property
@@ -33,7 +32,9 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         assert batch.classes is not None
-        loss = self.loss(self.network(batch).logits, batch.classes)
+        if self.recipe.stages:
+            self._enter_stage()
+        loss = training_loss(self.recipe.loss, self.network(batch), batch.classes)
         self.log("loss", loss, prog_bar=True, batch_size=len(batch.images))
         return loss
 
@@ -48,11 +49,22 @@ class TrainingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         recipe = self.recipe
-        optimiser = torch.optim.AdamW(
-            self.network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[recipe.optimiser]
+        spared = [p for name, p in self.network.named_parameters() if name.endswith(recipe.undecayed)]
+        decayed = [p for name, p in self.network.named_parameters() if not name.endswith(recipe.undecayed)]
+        groups: list[dict[str, Any]] = [{"params": decayed}, {"params": spared, "weight_decay": 0.0}]
+        optimiser = kind(
+            [group for group in groups if group["params"]], lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: warm_cosine(step, recipe))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _enter_stage(self) -> None:
+        """The stage of a network that learns in several, by the share of the steps that are done."""
+        stages = self.recipe.stages
+        stage = stages[min(len(stages) - 1, self.global_step * len(stages) // self.recipe.steps)]
+        if self.network.stage != stage:
+            self.network.enter(stage)
 
 
 class Averaging(lightning.Callback):
@@ -66,10 +78,12 @@ class Averaging(lightning.Callback):
 
 
 def warm_cosine(step: int, recipe: Recipe) -> float:
-    """Share of the learning rate at a step: linear warm-up, then cosine to zero."""
+    """Share of the learning rate at a step: linear warm-up, then cosine to zero or constant."""
     warm = max(1, round(recipe.warmup_fraction * recipe.steps))
     if step < warm:
         return (step + 1) / warm
+    if recipe.schedule == "constant":
+        return 1.0
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, recipe.steps - warm))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from boneray.anatomy.registry import anatomy as find_anatomy
 from boneray.core.config import Settings
 from boneray.core.errors import DataError
 from boneray.core.grid import Grid
+from boneray.datasets.augmentation import copies_in, with_copies
 from boneray.datasets.splits import read_splits, split_by_patient, split_hash
 from boneray.io.case_folder import case_folders, read_description
 from boneray.models.checkpoint import TARGET, CheckpointCard
 from boneray.models.registry import Recipe
+from boneray.training.cache import cached_cases
 from boneray.training.samples import TrainingCase, load_training_case
 
 
@@ -25,7 +28,8 @@ class TrainSettings(Settings):
 
     `model`: settings of the network; `views`: names in order, empty for those of the data;
     `image_shape`: pictures as the network sees them, null for twice the grid; `overfit`:
-    validate on the training cases, for proofs of capacity only.
+    validate on the training cases, for proofs of capacity only; `cache`: folder for a copy of the
+    cases that is mapped into memory, for data sets that do not fit into it or load slowly.
     """
 
     model: dict[str, Any] = Field(default_factory=dict)
@@ -35,21 +39,29 @@ class TrainSettings(Settings):
     image_shape: tuple[int, int] | None = None
     validation_share: float = Field(0.1, gt=0, lt=1)
     overfit: bool = False
+    cache: Path | None = None
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Case folders by id, their parts, and the card of the checkpoint to be."""
+    """Case folders by id, their parts, the card of the checkpoint to be, and where cases are cached."""
 
     folders: dict[str, Path]
     parts: dict[str, list[str]]
     card: CheckpointCard
+    cache: Path | None = None
 
-    def load(self, part: str) -> list[TrainingCase]:
-        """The cases of a part in memory, all on the working grid."""
-        cases = [load_training_case(self.folders[c], self.card.classes, self.card.views) for c in self.parts[part]]
+    def load(self, part: str) -> Sequence[TrainingCase]:
+        """The cases of a part, all on the working grid: in memory, or mapped from the cache."""
+        classes, views = self.card.classes, self.card.views
+        if self.cache is not None:
+            mapped = cached_cases(self.folders, self.parts[part], classes=classes, views=views, cache=self.cache)
+            for case_id, grid in mapped.grids():
+                _require_grid(case_id, grid, self.card)
+            return mapped
+        cases = [load_training_case(self.folders[c], classes, views) for c in self.parts[part]]
         for case in cases:
-            _require_grid(case, self.card)
+            _require_grid(case.case_id, case.grid, self.card)
         return cases
 
 
@@ -63,26 +75,31 @@ def plan(model: str, data: Path, settings: TrainSettings, *, frozen: Path | None
         InputError, DataError: no cases, or cases that do not fit together.
     """
     folders = {folder.name: folder for folder in case_folders(data)}
-    parts = _parts(data, folders, settings, frozen)
-    card = _card(model, settings, [folders[c] for part in ("train", "validation") for c in parts[part]])
+    described = {name: read_description(folder) for name, folder in folders.items()}
+    parts = _parts(data, described, settings, frozen)
+    card = _card(model, settings, [described[c] for part in ("train", "validation") for c in parts[part]])
     facts = {
         "recipe": settings.recipe.model_dump(),
         "seed": settings.seed,
         "data": data.name,
         "split_sha256": split_hash(parts),
     }
-    return Plan(folders, parts, replace(card, training=facts))
+    return Plan(folders, parts, replace(card, training=facts), settings.cache)
 
 
-def _parts(data: Path, folders: dict[str, Path], settings: TrainSettings, frozen: Path | None) -> dict[str, list[str]]:
+def _parts(
+    data: Path, described: dict[str, dict[str, Any]], settings: TrainSettings, frozen: Path | None
+) -> dict[str, list[str]]:
     if frozen is None and settings.overfit:
-        return {"train": list(folders), "validation": list(folders), "test": []}
+        return {"train": list(described), "validation": list(described), "test": []}
     file = frozen or data / "splits.json"
     if not file.is_file():
-        patients = {name: str(read_description(folder)["patient_id"]) for name, folder in folders.items()}
-        return split_by_patient(patients, seed=settings.seed, validation=settings.validation_share)
+        copy_of = copies_in(described.values())
+        patients = {name: str(values["patient_id"]) for name, values in described.items() if name not in copy_of}
+        made = split_by_patient(patients, seed=settings.seed, validation=settings.validation_share)
+        return with_copies(made, copy_of)
     parts = read_splits(file, shared=settings.overfit)
-    lost = sorted({c for ids in parts.values() for c in ids} - set(folders))
+    lost = sorted({c for ids in parts.values() for c in ids} - set(described))
     if lost:
         raise DataError(f"split file {file} names case {lost[0]}, which is not in {data}")
     if not (parts["train"] and parts["validation"]):
@@ -90,9 +107,8 @@ def _parts(data: Path, folders: dict[str, Path], settings: TrainSettings, frozen
     return parts
 
 
-def _card(model: str, settings: TrainSettings, folders: list[Path]) -> CheckpointCard:
+def _card(model: str, settings: TrainSettings, values: list[dict[str, Any]]) -> CheckpointCard:
     """What the checkpoint will say, from the cases' own descriptions."""
-    values = [read_description(folder) for folder in folders]
     anatomies = sorted({v["anatomy"] for v in values})
     if len(anatomies) > 1:
         raise DataError(f"the cases are of several anatomies ({', '.join(anatomies)}); train on one at a time")
@@ -118,13 +134,13 @@ def _card(model: str, settings: TrainSettings, folders: list[Path]) -> Checkpoin
     )
 
 
-def _require_grid(case: TrainingCase, card: CheckpointCard) -> None:
+def _require_grid(case_id: str, grid: Grid, card: CheckpointCard) -> None:
     """All cases lie on a grid of the same shape and size, along the axes of the body."""
-    sizes_agree = np.allclose(case.grid.size_mm, card.grid_size_mm, atol=0.1)
-    if case.grid.shape != card.grid_shape or not sizes_agree:
+    sizes_agree = np.allclose(grid.size_mm, card.grid_size_mm, atol=0.1)
+    if grid.shape != card.grid_shape or not sizes_agree:
         raise DataError(
-            f"case {case.case_id} has a grid of {case.grid.shape} voxels and {case.grid.size_mm[0]:.1f} mm, the first "
+            f"case {case_id} has a grid of {grid.shape} voxels and {grid.size_mm[0]:.1f} mm, the first "
             f"has {card.grid_shape} and {card.grid_size_mm[0]:.1f} mm; prepare all with the same --voxels and --size-mm"
         )
-    if not np.allclose(case.grid.direction_matrix, np.eye(3), atol=1e-4):
-        raise DataError(f"case {case.case_id} has an oblique grid; prepare it with `boneray prepare`")
+    if not np.allclose(grid.direction_matrix, np.eye(3), atol=1e-4):
+        raise DataError(f"case {case_id} has an oblique grid; prepare it with `boneray prepare`")

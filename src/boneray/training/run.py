@@ -15,7 +15,7 @@ import shutil
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ from boneray.training.samples import Samples, TrainingCase, collate
 
 SCHEMA = "boneray/training/1"
 Say = Callable[[str], None]
-Cases = dict[str, list[TrainingCase]]
+Cases = dict[str, Sequence[TrainingCase]]
 
 
 def train(
@@ -75,6 +75,9 @@ def train(
     LOSSES.get(settings.recipe.loss)
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     network = build_network(made.card)
+    if not resume and hasattr(network, "initialise"):
+        for line in network.initialise():
+            say(line)
     cases = {part: made.load(part) for part in ("train", "validation")}
     run = _described(model, data, settings, made)
     if not resume:
@@ -180,6 +183,7 @@ def _by_gradient(
         devices="auto" if accelerator == "cuda" else 1,
         max_steps=recipe.steps,
         precision=recipe.precision,
+        gradient_clip_val=recipe.gradient_clip or None,
         val_check_interval=every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from boneray.core.grid import Grid
 from boneray.core.radiograph import Radiograph
 from boneray.core.seeds import generator
 from boneray.core.volume import Volume
+from boneray.datasets.augmentation import Change, changed_body, changed_pictures, drawn
 from boneray.io.case_folder import read_case
 from boneray.models.batch import Batch, camera_matrices, standardised
 from boneray.models.checkpoint import TARGET
@@ -115,7 +117,7 @@ class Samples(Dataset[Batch]):
 
     def __init__(
         self,
-        cases: list[TrainingCase],
+        cases: Sequence[TrainingCase],
         *,
         count: int,
         image_shape: tuple[int, int],
@@ -144,16 +146,26 @@ class Samples(Dataset[Batch]):
         rng = generator(self.seed, "sample", n)
         if case.ct is not None and rng.random() < self.recipe.mirror:
             case = mirrored(case, self.class_names)
-        radiographs = self._radiographs(case, rng)
+        change = None
+        if case.ct is not None and self.recipe.body is not None:
+            change = drawn(self.recipe.body, case.grid, seed=self.seed, case_id=case.case_id, number=n)
+            classes, ct = changed_body(case.classes, case.grid, case.ct, change)
+            case = replace(case, classes=classes, ct=ct)
+        radiographs = self._radiographs(case, rng, change)
         pictures = [self._degraded(r, rng) for r in radiographs]
         return to_sample(case.classes, case.grid, pictures)
 
-    def _radiographs(self, case: TrainingCase, rng: np.random.Generator) -> list[Radiograph]:
+    def _radiographs(
+        self, case: TrainingCase, rng: np.random.Generator, change: Change | None = None
+    ) -> list[Radiograph]:
         """Stored views without a CT; otherwise fresh ones from exact, jittered or turned cameras."""
         if case.ct is None:
             return [resized(r, self.image_shape) for r in case.radiographs]
         cameras = [r.camera.resized(self.image_shape) for r in case.radiographs]
-        return [render(case.ct, camera) for camera in self._moved(cameras, case.grid, rng)]
+        cameras = self._moved(cameras, case.grid, rng)
+        if change is not None:
+            return changed_pictures(case.ct, {str(view): camera for view, camera in enumerate(cameras)}, change)
+        return [render(case.ct, camera) for camera in cameras]
 
     def _moved(self, cameras: list[Camera], grid: Grid, rng: np.random.Generator) -> list[Camera]:
         mix = self.recipe.cameras

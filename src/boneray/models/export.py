@@ -1,0 +1,120 @@
+"""A checkpoint as an ONNX file, for use without torch: one case, the views it was trained with.
+
+Inputs are those of `Batch` (`images`, `projections`, `depths`), the output its scores, `logits`. The
+card of the checkpoint goes along as a JSON file, because the scores alone do not say which bone is which.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from boneray.core.errors import ConfigError, InputError
+from boneray.io.files import require_new_file, write_atomic, write_json
+from boneray.models.batch import Batch
+from boneray.models.checkpoint import load_checkpoint
+from boneray.models.cost import sample_batch
+
+SCHEMA = "boneray/onnx/1"
+INPUTS = ("images", "projections", "depths")
+TOLERANCE = 1e-4
+
+
+class Plain(nn.Module):
+    """Tensors in, scores out."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor, projections: Tensor, depths: Tensor) -> Tensor:
+        return self.network(Batch(images, projections, depths)).logits
+
+
+def export_onnx(checkpoint: str | Path, out: Path, *, force: bool = False) -> dict[str, Any]:
+    """Write `out` (.onnx) and its JSON; returns what the JSON says.
+
+    The file is run once and compared with the network before anything is written.
+
+    Raises:
+        InputError: `out` is no .onnx file, or exists and `force` is not given.
+        ConfigError: the packages of the extra `export` are missing, or the exporter cannot
+            express the network.
+    """
+    if out.suffix != ".onnx":
+        raise InputError(f"output {out} must end in .onnx")
+    require_new_file(out, force=force)
+    network, card = load_checkpoint(checkpoint)
+    batch = sample_batch(card.task)
+    raw = to_onnx(network, batch)
+    difference = parity(raw, network, batch)
+    if not difference <= TOLERANCE:
+        raise ConfigError(
+            f"the exported {card.model} differs by {difference:.1e} from the checkpoint; it is not written"
+        )
+    write_atomic(out, lambda file: file.write_bytes(raw))
+    facts = {
+        "schema": SCHEMA,
+        "inputs": {name: list(getattr(batch, name).shape) for name in INPUTS},
+        "output": "logits",
+        "difference": difference,
+        **vars(card),
+    }
+    write_json(out.with_suffix(".json"), facts)
+    return facts
+
+
+def to_onnx(network: nn.Module, batch: Batch) -> bytes:
+    """The network as an ONNX file for batches of this shape."""
+    _require("onnxscript")
+    given = tuple(getattr(batch, name) for name in INPUTS)
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # the exporter speaks of its own insides
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                Plain(network).eval(), given, dynamo=True, verbose=False, input_names=INPUTS, output_names=["logits"]
+            )
+    except (torch.onnx.errors.OnnxExporterError, RuntimeError, NotImplementedError) as error:
+        raise ConfigError(f"this network cannot be exported: {str(error).splitlines()[0]}") from None
+    finally:
+        logging.disable(level)
+    return bytes(program.model_proto.SerializeToString())
+
+
+def parity(raw: bytes, network: nn.Module, batch: Batch) -> float:
+    """Largest difference of a score between the ONNX file, run by ONNX Runtime, and the network."""
+    scores = run_onnx(raw, {name: getattr(batch, name).numpy() for name in INPUTS})
+    with torch.inference_mode():
+        return float(np.abs(scores - network.eval()(batch).logits.numpy()).max())
+
+
+def run_onnx(raw: bytes, inputs: dict[str, Any]) -> Any:
+    """The scores that an ONNX file gives."""
+    return session(raw).run(None, inputs)[0]
+
+
+def session(raw: bytes) -> Any:
+    """The file loaded into ONNX Runtime, with as many threads as torch has."""
+    _require("onnxruntime")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
+
+
+def _require(package: str) -> None:
+    from importlib.util import find_spec
+
+    if find_spec(package) is None:
+        raise ConfigError(f"exporting needs {package}; install it with: pip install 'boneray[export]'")

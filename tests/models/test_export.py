@@ -1,0 +1,48 @@
+"""Exported networks give the same scores, also for cameras they were not exported with."""
+
+import json
+
+import pytest
+
+from boneray.core.errors import ConfigError, InputError
+from boneray.core.grid import Grid
+from boneray.models.checkpoint import load_checkpoint
+from boneray.models.export import export_onnx, parity, to_onnx
+from boneray.models.registry import MODELS
+from tests.models.networks import build, make_batch, smallest_grid
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [entry.name for entry in MODELS])
+def test_onnx_gives_the_same_scores(name):
+    grid = smallest_grid(name)
+    network = build(name).eval()
+    raw = to_onnx(network, make_batch(grid, cases=1))
+    assert parity(raw, network, make_batch(grid, cases=1, seed=1)) <= 1e-4
+    elsewhere = make_batch(grid, cases=1, seed=2, views=(8.0, 81.0))
+    assert parity(raw, network, elsewhere) <= 1e-4
+
+
+@pytest.mark.slow
+def test_a_packaged_checkpoint_is_exported_with_its_card(boneray, tmp_path):
+    out = tmp_path / "femur.onnx"
+    assert boneray("export", "raylift_tiny_femur", "--out", out).code == 0
+    card = json.loads(out.with_suffix(".json").read_text())
+    network, own = load_checkpoint("raylift_tiny_femur")
+    assert card["anatomy"] == "femur" and card["classes"] == list(own.classes) and card["difference"] <= 1e-4
+    inputs = make_batch(Grid.cube(own.grid_shape[0], own.grid_size_mm[0]), cases=1, seed=3)
+    assert {name: list(getattr(inputs, name).shape) for name in card["inputs"]} == card["inputs"]
+    assert parity(out.read_bytes(), network, inputs) <= 1e-4
+    refused = boneray("export", "raylift_tiny_femur", "--out", out)
+    assert refused.code == 2 and "--force" in refused.err
+
+
+def test_what_cannot_be_exported_is_one_line(boneray, tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"must end in \.onnx"):
+        export_onnx("raylift_tiny_femur", tmp_path / "femur.pt")
+    got = boneray("export", "raylift_tiny_femur", "--out", tmp_path / "f.onnx", "--format", "tflite")
+    assert got.code == 2 and "choose onnx" in got.err
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"boneray\[export\]"):
+        export_onnx("raylift_tiny_femur", tmp_path / "femur.onnx")
+    assert not list(tmp_path.iterdir())
