@@ -7,7 +7,10 @@ import sys
 from benchmarks import parts
 from benchmarks.clock import peak_memory_mb
 
-ALL = ("start_up", "projection", "phantoms", "metrics", "evaluation", "networks", "femur", "pelvis", "vertebra", "rib")
+ALL = (
+    "start_up", "projection", "phantoms", "metrics", "evaluation", "data", "networks",
+    "femur", "pelvis", "vertebra", "rib",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> None:

@@ -73,16 +73,16 @@ def many_cases(folder: Path) -> None:
 
 
 def timed(folder: Path, engine: str, out: str) -> float:
-    """Seconds of working time until all cases are there, without what it takes to start Python."""
+    """Seconds from the start of the first process to the end of the last."""
     start = time.perf_counter()
     if engine == "independent":
         runs = [spawn(folder, "many", out + part, "local", "1", part) for part in ("1/2", "2/2")]
     else:
         runs = [spawn(folder, "many", out, engine, "2", "1/1")]
-    said = [run.communicate()[0] for run in runs]
-    assert all(run.returncode == 0 for run in runs)
-    del start
-    return max(json.loads(text)["wall_s"] for text in said)
+    for run in runs:
+        run.communicate()
+        assert run.returncode == 0
+    return time.perf_counter() - start
 
 
 def child(folder: Path, *arguments: str) -> str:

@@ -157,7 +157,7 @@ def vertebra_accuracy(patients: int = 200) -> None:
         _print_errors(VERTEBRAL, np.array(errors))
 
 
-def rib_accuracy(patients: int = 50) -> None:
+def rib_accuracy(patients: int = 20) -> None:
     """Relative error of the arc length over the ribs of phantom patients."""
     from boneray.morphometry.measure import measure
     from boneray.phantom.patient import make_patient

@@ -12,6 +12,7 @@ from benchmarks.bone_accuracy import femur_accuracy as femur_accuracy
 from benchmarks.bone_accuracy import pelvis_accuracy as pelvis_accuracy
 from benchmarks.bone_accuracy import real_accuracy as real_accuracy
 from benchmarks.clock import compare, report
+from benchmarks.data import data as data
 from benchmarks.evaluation import evaluation as evaluation
 from benchmarks.metrics import metrics as metrics
 from benchmarks.morphometry import femur as femur

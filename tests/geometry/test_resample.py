@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from boneray.core.grid import Grid
+from boneray.core.seeds import generator
 from boneray.core.volume import LabelMap, Volume
 from boneray.geometry.resample import nearest_labels, resample_labels, resample_volume
 
@@ -84,3 +86,35 @@ def test_nearest_is_exact_for_the_same_voxels_in_another_order():
     affine[:3, 1] *= -1
     target = Grid.from_affine((4, 5, 6), affine)
     assert np.array_equal(nearest_labels(LabelMap(data, source), target).data, data[:, ::-1])
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.float32])
+@pytest.mark.parametrize(("count", "size_mm"), [(20, 90.0), (70, 60.0), (48, 96.0)])
+def test_axis_by_axis_gives_what_smoothing_and_sampling_the_whole_give(kind, count, size_mm):
+    """Oracle: scipy's Gaussian over every voxel, then its linear sampling."""
+    source = Grid((48, 41, 37), (2.0, 2.5, 3.0), (-40.0, -45.0, -50.0))
+    target = Grid.cube(count, size_mm, (5.0, 3.0, 2.0))
+    data = generator(0, "resample").integers(-1000, 2000, source.shape).astype(kind)
+    got = resample_volume(Volume(data, source), target, fill=-1000).data
+    affine = source.voxel_from_world @ target.world_from_voxel
+    step = np.diag(affine[:3, :3])
+    sigma = np.where(step > 1.5, (step - 1) / 2, 0.0)
+    smooth = ndimage.gaussian_filter(data.astype(np.float32), sigma, mode="nearest")
+    wanted = ndimage.affine_transform(
+        smooth, affine[:3, :3], affine[:3, 3], output_shape=target.shape, order=1, mode="nearest"
+    )
+    index = np.moveaxis(source.to_index(target.to_world(np.moveaxis(np.indices(target.shape), 0, -1))), -1, 0)
+    seen = np.all([(i >= -0.5) & (i <= n - 0.5) for i, n in zip(index, source.shape, strict=True)], axis=0)
+    assert seen.any() and np.all(got[~seen] == -1000)
+    assert np.abs(got[seen].astype(float) - wanted[seen]).max() <= (0.501 if kind == np.int16 else 1e-3)
+
+
+def test_a_grid_that_is_turned_a_little_is_not_taken_for_a_straight_one():
+    angle = np.deg2rad(0.5)
+    turn = (np.cos(angle), -np.sin(angle), 0, np.sin(angle), np.cos(angle), 0, 0, 0, 1)
+    target = Grid((40, 40, 40), (2.0, 2.0, 2.0), (-39.0, -39.0, -39.0), turn)
+    source = Grid.cube(60, 120.0)
+    ramp = source.to_world(np.moveaxis(np.indices(source.shape), 0, -1))[..., 0].astype(np.float32)
+    got = resample_volume(Volume(ramp, source), target, fill=-1000).data
+    wanted = target.to_world(np.moveaxis(np.indices(target.shape), 0, -1))[..., 0]
+    np.testing.assert_allclose(got, wanted, atol=1e-3)

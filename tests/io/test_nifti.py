@@ -9,7 +9,7 @@ import pytest
 from boneray.core.errors import DataError, InputError
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap, Volume
-from boneray.io.nifti import read_labels, read_volume, write_labels, write_volume
+from boneray.io.nifti import read_hounsfield, read_labels, read_volume, write_labels, write_volume
 
 GRID = Grid((4, 5, 6), (1.0, 2.0, 3.0), (-3.0, 7.0, 11.0))
 
@@ -73,3 +73,16 @@ def test_a_cut_off_file_is_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.nii"):
         read_volume(tmp_path / "nothing.nii")
+
+
+def test_a_ct_keeps_whole_numbers_and_scaled_ones_become_floats(tmp_path):
+    data = np.arange(-60, 60, dtype=np.int16).reshape(GRID.shape)
+    write_volume(tmp_path / "ct.nii.gz", Volume(data, GRID))
+    ct = read_hounsfield(tmp_path / "ct.nii.gz")
+    assert ct.data.dtype == np.int16 and np.array_equal(ct.data, data)
+    scaled = nib.Nifti1Image(data, GRID.world_from_voxel)
+    scaled.header.set_slope_inter(2.0, -1024.0)
+    nib.save(scaled, tmp_path / "scaled.nii.gz")
+    ct = read_hounsfield(tmp_path / "scaled.nii.gz")
+    assert ct.data.dtype == np.float32
+    assert np.array_equal(ct.data, read_volume(tmp_path / "scaled.nii.gz").data)

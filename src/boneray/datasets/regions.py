@@ -11,6 +11,7 @@ from scipy import ndimage
 from boneray.anatomy.registry import Anatomy
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap
+from boneray.geometry.boxes import bone_boxes
 
 Region = Literal["bones", "centroid", "annotated", "proximal", "field", "native"]
 REGIONS = ("bones", "centroid", "annotated", "proximal", "field", "native")
@@ -43,15 +44,17 @@ def working_grid(
     if region == "field":
         assert shape is not None
         return field_grid(labels.grid, shape)
-    inside = np.argwhere(labels.data > 0)
-    ends = labels.grid.to_world(np.array([inside.min(0), inside.max(0)]))
+    boxes = bone_boxes(labels).values()
+    low = np.min([[s.start for s in box] for box in boxes], axis=0)
+    high = np.max([[s.stop - 1 for s in box] for box in boxes], axis=0)
+    ends = labels.grid.to_world(np.array([low, high]))
     ends = np.stack([ends.min(0), ends.max(0)])
     if region == "bones":
         centre = _box_centre(ends, kind, size_mm)
     elif region == "annotated" and annotated_mm is not None:
         centre = np.array(annotated_mm)
     else:
-        centre = labels.grid.to_world(inside.mean(0))
+        centre = labels.grid.to_world(np.argwhere(labels.data > 0).mean(0))
     if region == "proximal" and np.ptp(ends[:, 2]) > size_mm:
         centre[2] = ends[1, 2] + HEAD_ROOM_VOXELS * labels.grid.spacing_mm[2] - size_mm / 2
     return Grid.cube(voxels, size_mm, centre)

@@ -210,8 +210,8 @@ def holes(scan: Scan, bones: tuple[str, ...], *, share: float) -> str:
     said = []
     for name in scan.present(bones):
         mask = np.pad(scan.mask(name), 1)
-        filled = ndimage.binary_fill_holes(mask)
-        hollow = 1 - np.count_nonzero(mask) / np.count_nonzero(filled)
+        apart = ndimage.label(~mask)[0]  # 1 is the outside, which begins at the first voxel
+        hollow = 1 - np.count_nonzero(mask) / np.count_nonzero(apart != 1)
         if hollow > share:
             said.append(f"{name} {100 * hollow:.0f} % hollow")
     return ", ".join(said[:4])

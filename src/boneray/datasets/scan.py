@@ -23,7 +23,7 @@ from boneray.datasets.registry import Pair
 from boneray.geometry.boxes import Box, bone_boxes
 from boneray.geometry.resample import resample_labels
 from boneray.io.dicom_series import read_series
-from boneray.io.nifti import read_grid, read_labels, read_volume
+from boneray.io.nifti import read_grid, read_hounsfield, read_labels
 
 AIR_HU, BONE_HU = -1000.0, 300.0
 # Bones that tell front from back and left from right where the anatomy's own cannot.
@@ -114,7 +114,7 @@ def load_scan(
     Raises:
         InputError, GeometryError, DataError: what makes the pair useless.
     """
-    ct = read_series(pair.ct) if pair.ct.is_dir() else read_volume(pair.ct, "CT")
+    ct = read_series(pair.ct) if pair.ct.is_dir() else read_hounsfield(pair.ct, "CT")
     labels, ids, remarks = _read_labels(pair, (*wanted, *AROUND.get(anatomy, ())))
     notes = list(remarks)
     source_grid = read_grid(_a_label_file(pair), "label map")
@@ -127,7 +127,7 @@ def load_scan(
         notes.append("labels resampled onto the CT's grid")
         if not labels.ids:
             raise DataError(f"label map {pair.labels} does not overlap CT {pair.ct}") from None
-    if not np.all(np.isfinite(ct.data)):
+    if ct.data.dtype.kind == "f" and not np.all(np.isfinite(ct.data)):
         raise DataError(f"CT {pair.ct} holds voxels that are not numbers; repair the file")
     if intensity_zero is not None:
         ct = Volume(hounsfield(ct.data, labels.data > 0, zero=intensity_zero), ct.grid)
@@ -193,9 +193,7 @@ def _read_labels(pair: Pair, wanted: tuple[str, ...]) -> tuple[LabelMap, tuple[i
 
 def _ids(labels: LabelMap) -> tuple[int, ...]:
     """What `labels.ids` gives, without sorting a hundred million voxels."""
-    seen = np.zeros(65536, bool)
-    seen[labels.data] = True
-    return tuple(int(i) for i in np.flatnonzero(seen) if i)
+    return tuple(bone_boxes(labels))
 
 
 def _joined(pair: Pair, wanted: tuple[str, ...]) -> tuple[LabelMap, tuple[int, ...], list[str]]:
@@ -225,6 +223,8 @@ def _no_bone(pair: Pair, ids: tuple[int, ...]) -> BonerayError:
 
 def restricted(scan: Scan, names: tuple[str, ...]) -> LabelMap:
     """The label map with only these bones in it."""
+    if set(scan.boxes) <= set(names):
+        return scan.labels
     table = np.zeros(256, np.uint8)
     for name in names:
         table[bone(name).bone_id] = bone(name).bone_id
