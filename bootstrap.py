@@ -33,7 +33,7 @@ TASKS = {
 }
 COMMANDS = {
     "demo": ["boneray demo --out demo --force"],
-    "test": ["python -m pytest -q -m 'not slow' --durations=10"],
+    "test": ["python -m pytest -q -m 'not slow' --durations=10 --numprocesses auto --dist loadfile"],
     "check": ["python -m ruff check .", "python -m ruff format --check .", "python -m mypy"],
     "bench": ["python -m benchmarks"],
     "bench-peers": ["python -m benchmarks.projection_peers --markdown --json runs/projection_peers.json"],

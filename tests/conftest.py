@@ -9,6 +9,10 @@ import pytest
 
 from boneray.cli.app import main
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers are as many as the cores
+    os.environ.setdefault("NUMBA_NUM_THREADS", "2")
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

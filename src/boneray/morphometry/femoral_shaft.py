@@ -19,7 +19,7 @@ from boneray.morphometry.femoral_head import Head
 FULL_FEMUR_MM = 300.0
 SECTION_STEP_MM = 3.0
 THIN = 1.2
-NARROW_POWER = 30
+NARROW_POWER = 16
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class Shaft:
     proximal_mm: NDArray[np.float64]
     distal_mm: NDArray[np.float64]
     below_head_mm: float
+
+    @property
+    def rests_on_mm(self) -> float:
+        """Length of the part of the shaft that the axis rests on."""
+        return float(np.linalg.norm(self.proximal_mm - self.distal_mm))
 
 
 def find_shaft(mesh: Mesh, head: Head) -> Shaft | None:

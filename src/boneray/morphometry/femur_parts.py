@@ -18,7 +18,7 @@ from boneray.morphometry.femoral_shaft import Shaft, find_shaft
 PLAUSIBLE_RADIUS_MM = (17.0, 31.0)
 SURE_COVERAGE, LEAST_COVERAGE, ODD_COVERAGE, CLEARLY = 0.8, 0.6, 0.7, 0.1
 MOST_RMS_MM, SMOOTH_MM = 2.0, 1.35
-SHORT_SHAFT_R, SURE_SHAFT_R = 4.2, 5.5
+SHORT_SHAFT_R, SURE_SHAFT_R, SURE_RUN_R = 4.2, 5.5, 1.8
 BORDER_VOXELS, UPRIGHT = 2.0, 0.8
 LOWER_END_R, CUT_VOXELS, MOST_CUT_POINTS = 1.5, 1.0, 20
 
@@ -49,14 +49,20 @@ class FemurParts:
         """The trust in numbers that need the shaft axis."""
         if self.head is None or self.shaft is None:
             return 0.0
-        return self.trust * min(1.0, self.shaft.below_head_mm / (SURE_SHAFT_R * self.head.radius_mm))
+        radius = self.head.radius_mm
+        seen = min(self.shaft.below_head_mm / (SURE_SHAFT_R * radius), self.shaft.rests_on_mm / (SURE_RUN_R * radius))
+        return self.trust * min(1.0, seen)
 
     @property
     def shaft_doubts(self) -> tuple[str, ...]:
         """The reason to doubt numbers that need the shaft axis; empty if the shaft is long enough."""
-        if self.head is None or self.shaft is None or self.shaft.below_head_mm >= SURE_SHAFT_R * self.head.radius_mm:
+        if self.head is None or self.shaft is None:
             return ()
-        return (f"short shaft: {self.shaft.below_head_mm:.0f} mm of bone below the head centre",)
+        if self.shaft.below_head_mm < SURE_SHAFT_R * self.head.radius_mm:
+            return (f"short shaft: {self.shaft.below_head_mm:.0f} mm of bone below the head centre",)
+        if self.shaft.rests_on_mm < SURE_RUN_R * self.head.radius_mm:
+            return (f"short shaft: the axis rests on {self.shaft.rests_on_mm:.0f} mm of it",)
+        return ()
 
     def landmarks(self, *names: str) -> tuple[Landmark, ...]:
         """The named points that were found, RAS mm."""
