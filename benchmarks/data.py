@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -17,7 +19,10 @@ from boneray.core.grid import Grid
 from boneray.core.seeds import generator
 from boneray.core.volume import LabelMap, Volume
 from boneray.datasets.label_maps import label_map
+from boneray.datasets.phantom import phantom_case
 from boneray.datasets.registry import Pair
+from boneray.datasets.splits import split_by_patient, write_splits
+from boneray.io.case_folder import case_folders, read_description, write_case, write_dataset
 from boneray.io.nifti import write_labels, write_volume
 from boneray.phantom.patient import make_patient
 
@@ -25,13 +30,15 @@ LARGE = (512, 512, 400)
 BAR_S, BAR_GB = 6.0, 3.0
 SMALL, COUNT = (192, 192, 160), 40
 SHARE_LOCAL, SHARE_RAY = 0.9, 0.8
+LOTS, LOTS_S = 10_000, 10.0
 
 
 def data() -> None:
-    """One 512x512x400 CT to a 128^3 case with two views; 40 smaller ones by two workers."""
+    """One 512x512x400 CT to a 128^3 case with two views; 40 smaller ones by two workers; 10,000 case folders."""
     with tempfile.TemporaryDirectory() as folder:
         one_case(Path(folder))
         many_cases(Path(folder))
+        many_folders(Path(folder))
 
 
 def one_case(folder: Path) -> None:
@@ -70,6 +77,56 @@ def many_cases(folder: Path) -> None:
                 f"    2 workers, {engine}: {best:.1f} s, {100 * base / best:.0f} % of their speed "
                 f"(bar {100 * bar:.0f} %)"
             )
+
+
+def many_folders(folder: Path) -> None:
+    """Inspecting, splitting and starting to train on 10,000 case folders, whose arrays are one file each, linked."""
+    from boneray.cli.app import main as boneray
+    from boneray.training.plan import TrainSettings, plan
+
+    root, settings = folder / "lots", TrainSettings(cache=folder / "cache")
+    write_folders(root)
+
+    def split() -> None:
+        patients = {f.name: str(read_description(f)["patient_id"]) for f in case_folders(root)}
+        write_splits(root / "splits.json", split_by_patient(patients, seed=0, test=0.15), seed=0)
+
+    def begin() -> None:
+        made = plan("unet", root, settings)
+        cases = {part: made.load(part) for part in ("train", "validation")}
+        assert sum(map(len, cases.values())) + len(made.parts["test"]) == LOTS
+
+    def inspect() -> None:
+        sys.argv = ["boneray", "inspect", str(root), "--html", str(folder / "page.html"), "--json"]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+            boneray()
+        assert (folder / "page.html").stat().st_size > 0
+
+    print(f"  {LOTS} case folders (bar {LOTS_S:g} s each)")
+    for what, step in (
+        ("split", split), ("inspected, with a page of 48", inspect), ("cached for training, once", begin),
+        ("planned and opened for training", begin),
+    ):  # fmt: skip
+        start = time.process_time()
+        step()
+        print(f"    {what}: {time.process_time() - start:.1f} s of processor")
+
+
+def write_folders(root: Path) -> None:
+    """One phantom under 10,000 names, two cases for each patient."""
+    write_case(root / "c00000", phantom_case("pelvis", seed=0, number=0, voxels=16, pixels=32))
+    template = json.loads((root / "c00000" / "case.json").read_text())
+    files = [path for path in (root / "c00000").iterdir() if path.name != "case.json"]
+    rows = []
+    for number in range(LOTS):
+        name, patient = f"c{number:05d}", f"p{number // 2:05d}"
+        (root / name).mkdir(exist_ok=True)
+        text = json.dumps(template | {"case_id": name, "patient_id": patient}, indent=2)
+        (root / name / "case.json").write_text(text)
+        for file in files if number else ():
+            os.link(file, root / name / file.name)
+        rows.append({"case_id": name, "patient_id": patient, "status": "ok", "notes": [], "flags": []})
+    write_dataset(root, name="lots", anatomy="pelvis", licence="CC0-1.0", source={}, cases=rows)
 
 
 def timed(folder: Path, engine: str, out: str) -> float:

@@ -5,6 +5,7 @@ from itertools import permutations, product
 import numpy as np
 import pytest
 
+from boneray.core.bones import bone
 from boneray.core.errors import DataError, GeometryError
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap, Volume, require_same_grid, to_canonical
@@ -70,3 +71,12 @@ def test_different_grids_are_named() -> None:
     with pytest.raises(GeometryError, match=r"CT \(shape .* and labels \(shape .* different grids"):
         require_same_grid(Grid.cube(4, 8.0), Grid.cube(4, 9.0), "CT", "labels")
     require_same_grid(Grid.cube(4, 8.0), Grid.cube(4, 8.0), "CT", "labels")
+
+
+def test_renumbered_labels_are_those_of_the_table_of_bones():
+    grid = Grid((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
+    labels = LabelMap(np.array([0, 1, 2, 3, 300, 65535, 1, 0], np.uint16).reshape(2, 2, 2), grid)
+    made = labels.renumbered({1: "sacrum", 2: "hip_left", 300: "C1", 7: "L5"})
+    ids = [0, bone("sacrum").bone_id, bone("hip_left").bone_id, 0, bone("C1").bone_id, 0, bone("sacrum").bone_id, 0]
+    assert made.data.dtype == np.uint8 and made.grid == grid
+    assert made.data.ravel().tolist() == ids

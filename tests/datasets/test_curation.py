@@ -5,6 +5,7 @@ import errno
 import json
 import os
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -261,6 +262,50 @@ def test_a_case_folder_that_is_a_link_is_not_written_through(pelves, tmp_path):
     made = prepare_collection(pairs(pelves), OPTIONS, name="x", out=tmp_path / "o", root=pelves)
     assert made["made"] == 2 and "is a link" in made["cases"][1]["reason"]
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["p1_ct.nii.gz", "p1_labels.nii.gz"])
+def test_a_link_to_a_place_outside_of_the_source_is_refused(pelves, tmp_path, name):
+    file = pelves / name
+    file.rename(tmp_path / name)
+    file.symlink_to(tmp_path / name)
+    made = prepare_collection(pairs(pelves), OPTIONS, name="x", out=tmp_path / "o", root=pelves)
+    rows = {row["case_id"]: row for row in made["cases"]}
+    assert rows["p1"]["rule"] == "outside" and f"leads to {tmp_path / name}" in rows["p1"]["reason"]
+    assert (made["made"], made["rejected"], made["faults"]) == (2, 1, 1) and not (tmp_path / "o" / "p1").exists()
+    (tmp_path / name).rename(pelves / f"again_{name}")  # inside of it a link is as good as a file
+    file.unlink()
+    file.symlink_to(pelves / f"again_{name}")
+    again = prepare_collection(pairs(pelves), OPTIONS, name="x", out=tmp_path / "again", root=pelves)
+    assert {row["case_id"]: row["status"] for row in again["cases"]}["p1"] == "ok"
+
+
+def test_links_in_a_series_and_to_radiographs_are_refused_too(tmp_path):
+    raw, away = tmp_path / "raw", tmp_path / "away"
+    (raw / "series").mkdir(parents=True)
+    away.mkdir()
+    (away / "1.dcm").write_bytes(b"")
+    (raw / "series" / "1.dcm").symlink_to(away / "1.dcm")
+    (raw / "pose").symlink_to(away)
+    series = Pair("a", "a", raw / "series", raw / "a.nii.gz", {})
+    posed = Pair("b", "b", raw / "b.nii.gz", raw / "b.nii.gz", {}, radiographs=raw / "pose")
+    made = prepare_collection([series, posed], OPTIONS, name="x", out=tmp_path / "o", root=raw)
+    assert [row["rule"] for row in made["cases"]] == ["outside", "outside"]
+
+
+def test_a_scan_that_may_not_be_read_is_a_row(pelves, tmp_path, monkeypatch):
+    real = Path.open
+
+    def guarded(path, *arguments, **options):
+        if path.name == "p1_ct.nii.gz":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", guarded)
+    made = prepare_collection(pairs(pelves), OPTIONS, name="x", out=tmp_path / "o", root=pelves)
+    rows = {row["case_id"]: row for row in made["cases"]}
+    assert rows["p1"]["rule"] == "system" and "Permission denied" in rows["p1"]["reason"]
+    assert (made["made"], made["faults"]) == (2, 1)
 
 
 def test_excluded_and_doubled_ids(pelves, tmp_path):

@@ -2,11 +2,6 @@
 
 import math
 import os
-import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 
@@ -81,10 +76,8 @@ def test_without_a_word_for_it_a_killed_process_is_an_error():
 
 @pytest.mark.parametrize(("engine", "workers"), engines())
 def test_an_exception_comes_through_as_it_is(engine, workers, has_engine):
-    done = run_cases(math.factorial, [3, 4, -1, 5], workers=workers, engine=engine)
-    assert next(done) == (3, 6)
-    with pytest.raises(ValueError, match="negative"):
-        list(done)
+    with pytest.raises(ValueError, match="negative"):  # perhaps before the others are done
+        list(run_cases(math.factorial, [3, 4, -1, 5], workers=workers, engine=engine))
 
 
 def test_nonsense_is_refused():
@@ -95,33 +88,3 @@ def test_nonsense_is_refused():
         list(run_cases(eval, ITEMS, engine="rai"))
     with pytest.raises(ConfigError, match="0 workers cannot work"):
         list(run_cases(eval, ITEMS, workers=0))
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks at processes in /proc")
-def test_processes_leave_when_their_parent_is_killed(tmp_path):
-    note = f"open({str(tmp_path)!r} + '/' + str({PID}), 'w').close() or __import__('time').sleep(60)"
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "from boneray.datasets.workers import run_cases\n"
-        f"if __name__ == '__main__':\n    list(run_cases(eval, [{note!r}] * 4, workers=2))\n"
-    )
-    parent = subprocess.Popen([sys.executable, str(script)])
-    children = wait_for(lambda: [int(p.name) for p in tmp_path.iterdir() if p.name.isdecimal()], 2)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    assert wait_for(lambda: [c for c in children if not alive(c)], 2) == children
-
-
-def alive(pid):
-    status = Path(f"/proc/{pid}/stat")
-    try:
-        return status.read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(look, count, seconds=20.0):
-    end = time.monotonic() + seconds
-    while len(found := look()) < count and time.monotonic() < end:
-        time.sleep(0.05)
-    return found

@@ -1,5 +1,6 @@
 """NIfTI in and out: axis orders, labels that are no labels, damaged files."""
 
+import gzip
 import itertools
 
 import nibabel as nib
@@ -86,3 +87,37 @@ def test_a_ct_keeps_whole_numbers_and_scaled_ones_become_floats(tmp_path):
     ct = read_hounsfield(tmp_path / "scaled.nii.gz")
     assert ct.data.dtype == np.float32
     assert np.array_equal(ct.data, read_volume(tmp_path / "scaled.nii.gz").data)
+
+
+@pytest.mark.parametrize("dtype", ["<i2", ">i2", "<u1", "<f4", ">f8"])
+@pytest.mark.parametrize("slope", [None, 0.5])
+def test_packed_files_read_as_nibabel_reads_them(tmp_path, dtype, slope):
+    image = nib.Nifti1Image(np.arange(120).reshape(GRID.shape).astype(dtype), GRID.world_from_voxel)
+    image.header.set_data_dtype(dtype)
+    if slope:
+        image.header.set_slope_inter(slope, -3.0)
+    nib.save(image, tmp_path / "v.nii.gz")
+    expected = np.asanyarray(nib.load(tmp_path / "v.nii.gz").dataobj)
+    assert np.array_equal(read_volume(tmp_path / "v.nii.gz").data, expected)
+    assert np.array_equal(read_hounsfield(tmp_path / "v.nii.gz").data, expected)
+
+
+def test_a_packed_file_may_have_members_and_something_behind_but_no_damage(tmp_path):
+    data = np.random.default_rng(0).integers(-1000, 1000, (40, 50, 60)).astype(np.int16)
+    raw = nib.Nifti1Image(data, np.eye(4)).to_bytes()
+    file = tmp_path / "v.nii.gz"
+    whole = gzip.compress(raw)
+    for content in (
+        gzip.compress(raw[:70_001]) + gzip.compress(raw[70_001:]),
+        whole + bytes(512),
+        whole + b"junk",
+        gzip.compress(raw + bytes(9_000_000)),
+    ):
+        file.write_bytes(content)
+        assert np.array_equal(read_hounsfield(file).data, data)
+    flipped = bytearray(whole)
+    flipped[-6] ^= 1  # in the checksum
+    for content in (bytes(flipped), whole[:-3], gzip.compress(raw[:-1]), whole[: len(whole) // 2]):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match="not a readable NIfTI file"):
+            read_hounsfield(file)

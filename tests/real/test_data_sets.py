@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy.ndimage import binary_dilation
 
 from boneray.core.bones import bone
 from boneray.datasets.choice import chosen
@@ -17,6 +18,7 @@ from boneray.datasets.source_frame import labels_in_source
 from boneray.datasets.totalsegmentator import mask_names
 from boneray.io.case_folder import read_case
 from boneray.io.nifti import read_labels
+from boneray.projection.maximum import ray_maxima
 
 pytestmark = pytest.mark.data
 
@@ -123,6 +125,32 @@ def test_real_scans_go_through_their_data_set(test_data, tmp_path, name):
                 table[number] = bone(b).bone_id
         stored = table[raw]
     assert stored.any() and np.array_equal(back.data, stored)
+
+
+def test_a_report_shows_every_real_scan_with_its_bones_outlined(test_data, tmp_path, boneray):
+    """AP and LAT of all of them on one page (docs/datasets.md); labelled bone is where the pictures are bright."""
+    for name, real in SCANS.items():
+        lay_out(name, test_data, tmp_path / name)
+        given = {"pixels": 256, "voxels": 128, "views": ("ap", "lat")} | ({} if real.hu else {"intensity_zero": 0.0})
+        entry, options = chosen(real.data_set, anatomy=real.anatomy, given=given)
+        made = prepare_collection(
+            entry.value.cases(tmp_path / name, real.names or None), options, name=name, out=tmp_path / f"{name}-out",
+            rules=entry.value.rules, single=False,
+        )  # fmt: skip
+        (row,) = made["cases"]
+        (tmp_path / "cases").mkdir(exist_ok=True)
+        (tmp_path / f"{name}-out" / row["case_id"]).rename(tmp_path / "cases" / row["case_id"])
+    page = tmp_path / "real.html"
+    done = boneray("inspect", tmp_path / "cases", "--html", page, "--outlines")
+    assert done.code == 0 and page.read_text().count("data:image/png;base64,") == 2 * len(SCANS)
+    for real in SCANS.values():
+        case = read_case(tmp_path / "cases" / real.case_id)
+        for view, radiograph in case.radiographs.items():
+            shadow = ray_maxima(case.labels.data > 0, case.labels.grid, radiograph.camera) >= 0.5
+            beside = binary_dilation(shadow, iterations=6) & ~binary_dilation(shadow, iterations=2)
+            if real.case_id != "series":  # a slab of 40 mm: its faces are where the labels end
+                inside, outside = (radiograph.line_integrals[m].mean() for m in (shadow, beside))
+                assert inside > outside, (real.case_id, view)
 
 
 def test_ctpelvic1k_label_2_is_left_in_the_real_case(test_data, tmp_path):

@@ -1,17 +1,25 @@
 """What a folder of cases holds: counted by hand, told from case.json alone, at 10,000 cases too."""
 
+import base64
+import io
 import json
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from boneray.datasets.collection import prepare_collection
 from boneray.datasets.phantom import phantom_case
+from boneray.datasets.prepare import PrepareOptions
+from boneray.datasets.registry import DATASETS
 from boneray.datasets.splits import split_by_patient, write_splits
 from boneray.io.case_folder import case_folders, read_case, read_description, write_case, write_dataset
+from boneray.projection.outline import projected_outline
 from boneray.report.inspection import chosen, inspect_folder, tables, write_inspection
 from boneray.training.plan import TrainSettings, plan
 
@@ -117,6 +125,30 @@ def test_the_page_shows_pictures_and_needs_nothing_else(folder, tmp_path):
     few = write_inspection(tmp_path / "few.html", inspect_folder(folder), thumbnails=2).read_text()
     assert few.count("data:image/png;base64,") == 4
     assert [t.title for t in tables(inspect_folder(folder).to_dict())][:3] == ["What is there", "Bones", "Grids"]
+
+
+def test_outlines_are_drawn_in_the_bones_colours_where_they_project(folder, tmp_path):
+    page = write_inspection(tmp_path / "page.html", inspect_folder(folder), outlined=True).read_text()
+    pictures = re.findall(r'data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == 8
+    case = read_case(folder / "a")
+    for view, picture in zip(case.radiographs, pictures[:2], strict=True):
+        colours = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB"), dtype=int)
+        camera = case.radiographs[view].camera
+        scale = colours.shape[0] / camera.detector_shape[0]
+        for bone_id in case.labels.ids:
+            for line in projected_outline(case.labels, bone_id, camera):
+                column, row = ((line[len(line) // 2] + 0.5) * scale).astype(int)
+                near = colours[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4]
+                assert np.ptp(near, axis=2).max() > 40  # no longer grey
+
+
+def test_bones_that_an_anatomy_adds_are_counted(tmp_path):
+    DATASETS.get("tibia").value.write_miniature(tmp_path / "raw")
+    pairs = list(DATASETS.get("tibia").value.cases(tmp_path / "raw", None))
+    options = PrepareOptions("tibia", voxels=16, pixels=16)
+    prepare_collection(pairs, options, name="t", out=tmp_path / "out", single=False)
+    assert list(inspect_folder(tmp_path / "out").to_dict()["bones"]) == ["tibia_left", "tibia_right"]
 
 
 def test_at_most_48_pictures_spread_over_all():

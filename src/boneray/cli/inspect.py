@@ -22,6 +22,7 @@ def inspect(
         Path | None, typer.Option(help="Also write a page with histograms and pictures to this file.")
     ] = None,
     thumbnails: Annotated[int, typer.Option(min=0, max=48, help="Cases pictured on the page.")] = 48,
+    outlines: Annotated[bool, typer.Option("--outlines", help="Draw the bones' outlines on the pictures.")] = False,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +38,7 @@ def inspect(
     found = inspect_folder(folder)
     facts = found.to_dict()
     if html is not None:
-        write_inspection(html, found, thumbnails=thumbnails)
+        write_inspection(html, found, thumbnails=thumbnails, outlined=outlines)
     if as_json:
         show_json(facts)
     else:

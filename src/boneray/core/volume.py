@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from boneray.core.bones import bone
 from boneray.core.errors import DataError, GeometryError
 from boneray.core.grid import Grid
+
+MOST_LABELS = 65536  # ids of a file lie below
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,16 @@ class LabelMap:
     def mask(self, bone_id: int) -> NDArray[np.bool_]:
         """Where the label is `bone_id`, (i, j, k)."""
         return self.data == bone_id
+
+    def renumbered(self, names: Mapping[int, str]) -> LabelMap:
+        """With the ids of the table of bones; `names` are those of this map's ids, others become background."""
+        table = np.zeros(MOST_LABELS, np.uint8)
+        for number, name in names.items():
+            table[number] = bone(name).bone_id
+        out = np.empty(self.data.shape, np.uint8)
+        for i, layer in enumerate(self.data):  # an index array is copied as 64-bit numbers; a layer of it at a time
+            out[i] = table[layer]
+        return LabelMap(out, self.grid)
 
 
 def canonical(grid: Grid) -> tuple[tuple[int, ...], tuple[bool, ...]]:

@@ -129,10 +129,16 @@ def _listed_problem(
         return "excluded", excluded[pair.case_id]
     if pair.case_id in seen:
         return "duplicate_id", f"{pair.ct} has the id of {seen[pair.case_id].ct}"
-    for file in (pair.ct, *label_files(pair)):
+    for file in (pair.ct, *label_files(pair), *_further(pair)):
         if root is not None and not file.resolve().is_relative_to(root.resolve()):
             return "outside", f"{file} leads to {file.resolve()}, outside of {root}; copy it into the folder"
     return None
+
+
+def _further(pair: Pair) -> list[Path]:
+    """The folder of radiographs, and the links in a folder of slices."""
+    taken = [pair.radiographs] if pair.radiographs is not None else []
+    return taken + ([path for path in pair.ct.iterdir() if path.is_symlink()] if pair.ct.is_dir() else [])
 
 
 def _unlike(rows: list[dict[str, Any]], row: dict[str, Any]) -> dict[str, Any]:

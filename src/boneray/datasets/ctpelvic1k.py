@@ -24,7 +24,7 @@ import numpy as np
 from boneray.core.bones import HIPS, bone
 from boneray.core.errors import InputError
 from boneray.core.volume import LabelMap
-from boneray.datasets.label_maps import LABEL_MAPS, renumbering
+from boneray.datasets.label_maps import LABEL_MAPS
 from boneray.datasets.miniature import (
     cropped_right,
     mirrored,
@@ -54,7 +54,7 @@ DISAGREES = "label 2 lies on the patient's right by the frame; names follow the 
 
 def named_by_frame(labels: LabelMap) -> tuple[LabelMap, list[str]]:
     """Ids of the table of bones; hips that lie the other way round by the frame change names, with a remark."""
-    out = renumbering(BONES)[labels.data]
+    out = labels.renumbered(BONES).data
     left, right = (np.argwhere(labels.data == number) for number in (2, 3))
     if len(left) and len(right):
         x_left, x_right = (labels.grid.to_world(inside.mean(0))[0] for inside in (left, right))

@@ -16,6 +16,7 @@ from scipy import ndimage
 from boneray.core.bones import FEMORA, HIPS, NAMES, RIBS, VERTEBRAE
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap
+from boneray.geometry.boxes import Box, bone_boxes
 
 # Outer widths in mm between which an adult or adolescent body part is plausible.
 PLAUSIBLE_WIDTH_MM = {"both hip bones": (190.0, 400.0), "rib cage": (150.0, 450.0)}
@@ -43,9 +44,12 @@ class FrameFindings:
         return self.forward_mm is not None and self.forward_mm < 0
 
 
-def check_frame(labels: LabelMap, bones: dict[int, str]) -> FrameFindings:
-    """Judge a label map (ids named by `bones`) by anatomy alone; never by file names."""
-    where = _places(labels, bones)
+def check_frame(labels: LabelMap, bones: dict[int, str], boxes: dict[int, Box] | None = None) -> FrameFindings:
+    """Judge a label map (ids named by `bones`) by anatomy alone; never by file names.
+
+    `boxes` are those of the bones, where they are known already.
+    """
+    where = _places(labels, bones, bone_boxes(labels) if boxes is None else boxes)
     votes = [*_pelvis_votes(where), *_vertebra_votes(labels, bones, where), *_rib_votes(where)]
     evidence = [
         f"{text} by {abs(mm):.0f} mm {'in front of' if mm > 0 else 'BEHIND'} {other}" for text, other, mm in votes
@@ -62,6 +66,15 @@ def flip_second_axis(data: NDArray, grid: Grid) -> NDArray:
     return np.ascontiguousarray(data[:, ::-1])
 
 
+def centroid(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Mean index of the voxels of a mask, (3,)."""
+    out = np.empty(3)
+    for axis in range(3):
+        counts = np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis))
+        out[axis] = counts @ np.arange(len(counts)) / counts.sum()
+    return out
+
+
 @dataclass(frozen=True)
 class _Place:
     centre_mm: NDArray[np.float64]
@@ -69,14 +82,13 @@ class _Place:
     high_mm: NDArray[np.float64]
 
 
-def _places(labels: LabelMap, bones: dict[int, str]) -> dict[str, _Place]:
-    boxes = ndimage.find_objects(labels.data)
+def _places(labels: LabelMap, bones: dict[int, str], boxes: dict[int, Box]) -> dict[str, _Place]:
     out = {}
-    for number, box in enumerate(boxes, start=1):
-        if box is None or number not in bones:
+    for number, box in boxes.items():
+        if number not in bones:
             continue
         start = np.array([s.start for s in box])
-        centre = start + ndimage.center_of_mass(labels.data[box] == number)
+        centre = start + centroid(labels.data[box] == number)
         corners = labels.grid.to_world(np.array([start - 0.5, [s.stop - 0.5 for s in box]]))
         out[bones[number]] = _Place(labels.grid.to_world(centre), corners.min(0), corners.max(0))
     return out

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-
 from boneray.anatomy.registry import ANATOMIES
 from boneray.core.bones import BONES, NAMES, RIBS, VERTEBRAE, Bone, bone
 from boneray.core.errors import ConfigError
@@ -51,18 +48,6 @@ def label_map(text: str) -> dict[int, str]:
             raise ConfigError(f"label map item '{item}' is not of the form ID=bone")
         out[int(number)] = bone(name.strip()).name
     return out
-
-
-def renumbering(names: dict[int, str], keep: tuple[str, ...] | None = None) -> NDArray[np.uint8]:
-    """The one table that turns the ids of a file into those of the table of bones, by fancy indexing, (65536,).
-
-    Ids without a name, and bones that are not in `keep`, become background.
-    """
-    table = np.zeros(65536, np.uint8)
-    for number, name in names.items():
-        if keep is None or name in keep:
-            table[number] = bone(name).bone_id
-    return table
 
 
 def map_from_names(labels: dict[str, object]) -> dict[int, str]:

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
 from boneray.core.bones import FEMORA, HIPS, RIBS, VERTEBRAE
@@ -254,7 +255,7 @@ def not_on_bone(scan: Scan, bones: tuple[str, ...], *, contrast_hu: float = CONT
     for name in scan.present(bones):
         box = scan.box(name, 3)
         mask = scan.mask(name, 3)
-        shell = ndimage.binary_dilation(mask, iterations=3) & (scan.labels.data[box] == 0)
+        shell = _grown(mask, 3) & (scan.labels.data[box] == 0)
         hu = np.clip(scan.ct.data[box].astype(np.float32), -200.0, METAL_HU)
         inside, n_inside = inside + float(hu[mask].sum()), n_inside + int(mask.sum())
         outside, n_outside = outside + float(hu[shell].sum()), n_outside + int(shell.sum())
@@ -264,6 +265,18 @@ def not_on_bone(scan: Scan, bones: tuple[str, ...], *, contrast_hu: float = CONT
     if contrast >= contrast_hu:
         return ""
     return f"labelled bone is {contrast:.0f} HU denser than what surrounds it, at least {contrast_hu:.0f} expected"
+
+
+def _grown(mask: NDArray[np.bool_], steps: int) -> NDArray[np.bool_]:
+    """The mask grown by its six neighbours, `steps` times; what `binary_dilation` gives, several times faster."""
+    for _ in range(steps):
+        wider = mask.copy()
+        for axis in range(3):
+            ahead, behind = np.moveaxis(wider, axis, 0), np.moveaxis(mask, axis, 0)
+            ahead[1:] |= behind[:-1]
+            ahead[:-1] |= behind[1:]
+        mask = wider
+    return mask
 
 
 FRAME = (

@@ -17,8 +17,7 @@ from boneray.core.bones import HIPS, VERTEBRAE, bone, bone_name
 from boneray.core.errors import BonerayError, DataError, GeometryError
 from boneray.core.grid import Grid
 from boneray.core.volume import LabelMap, Volume, require_same_grid
-from boneray.datasets.frame_checks import FrameFindings, check_frame, flip_second_axis
-from boneray.datasets.label_maps import renumbering
+from boneray.datasets.frame_checks import FrameFindings, centroid, check_frame, flip_second_axis
 from boneray.datasets.registry import Pair
 from boneray.geometry.boxes import Box, bone_boxes
 from boneray.geometry.resample import resample_labels
@@ -43,6 +42,7 @@ class Scan:
         repaired: True if the second axis was flipped.
         notes: what was done or assumed.
         source_grid: of the label file (or CT) as it is stored.
+        known_boxes: of the bones by id, where they were looked for already.
     """
 
     pair: Pair
@@ -53,11 +53,13 @@ class Scan:
     repaired: bool
     notes: tuple[str, ...]
     source_grid: Grid
+    known_boxes: dict[int, Box] | None = None
 
     @cached_property
     def boxes(self) -> dict[str, Box]:
         """The tight box of every bone by name."""
-        return {bone_name(i): box for i, box in bone_boxes(self.labels).items()}
+        found = bone_boxes(self.labels) if self.known_boxes is None else self.known_boxes
+        return {bone_name(i): box for i, box in found.items()}
 
     @cached_property
     def voxels(self) -> dict[str, int]:
@@ -85,8 +87,7 @@ class Scan:
 
     def centre_mm(self, name: str) -> NDArray[np.float64]:
         """Centroid of a bone, RAS mm."""
-        inside = np.argwhere(self.mask(name)) + [s.start for s in self.boxes[name]]
-        return self.labels.grid.to_world(inside.mean(0))
+        return self.labels.grid.to_world(centroid(self.mask(name)) + [s.start for s in self.boxes[name]])
 
     def top_mm(self, name: str) -> float:
         """Height of a bone's uppermost voxel."""
@@ -134,14 +135,16 @@ def load_scan(
         notes.append(f"intensities are not HU: {intensity_zero:g} taken as air, mean labelled bone as {BONE_HU:g} HU")
     elif ct.data.min() >= 0:
         raise DataError(f"CT {pair.ct} has values {ct.data.min():g}..{ct.data.max():g}, which are not HU; {not_hu}")
-    names = {i: bone_name(i) for i in _ids(labels)}
-    findings = check_frame(labels, names)
+    boxes = bone_boxes(labels)
+    names = {i: bone_name(i) for i in boxes}
+    findings = check_frame(labels, names, boxes)
     repaired = orientation == "flip-j" or (orientation == "auto" and findings.mirrored)
     if repaired:
         ct = Volume(flip_second_axis(ct.data, ct.grid), ct.grid)
         labels = LabelMap(flip_second_axis(labels.data, labels.grid), labels.grid)
-        findings = check_frame(labels, names)
-    return Scan(pair, ct, labels, ids, findings, repaired, tuple(notes), source_grid)
+        boxes = bone_boxes(labels)
+        findings = check_frame(labels, names, boxes)
+    return Scan(pair, ct, labels, ids, findings, repaired, tuple(notes), source_grid, boxes)
 
 
 def hounsfield(volume: NDArray, is_bone: NDArray[np.bool_], *, zero: float) -> NDArray[np.float32]:
@@ -188,7 +191,7 @@ def _read_labels(pair: Pair, wanted: tuple[str, ...]) -> tuple[LabelMap, tuple[i
         return named, ids, remarks
     if not set(ids) & set(pair.bones):
         raise _no_bone(pair, ids)
-    return LabelMap(renumbering(pair.bones)[stored.data], stored.grid), ids, []
+    return stored.renumbered(pair.bones), ids, []
 
 
 def _ids(labels: LabelMap) -> tuple[int, ...]:

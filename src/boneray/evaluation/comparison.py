@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from boneray.core.errors import DataError
+from boneray.core.workers import results, worker_count
 from boneray.evaluation.case_scoring import (
     FAILED,
     NO_PREDICTION,
@@ -20,7 +21,6 @@ from boneray.evaluation.case_scoring import (
 from boneray.evaluation.cases import CaseScores, below_a_voxel
 from boneray.evaluation.groups import NO_GROUPS, Groups
 from boneray.evaluation.inputs import MatchedCases, case_name, match_cases
-from boneray.evaluation.process_pool import results, worker_count
 from boneray.metrics.surface import surface_dice_metric
 
 Done = Iterator[tuple[int, dict[str, Any]]]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from boneray.core.bones import BONES, bone_name
+from boneray.core.bones import bone_name
 from boneray.core.errors import DataError, InputError
 from boneray.core.volume import LabelMap
 from boneray.io.case_folder import DATASET_SCHEMA, case_folders
@@ -139,10 +139,7 @@ def renumbered(
             f"{what} holds id {_few(unnamed)}, which the label map {sorted(names)[:MANY]} does not name; name it, or "
             "leave such ids out with --drop-unnamed"
         )
-    table = np.zeros(65536, np.uint8)
-    for number, name in names.items():
-        table[number] = BONES[name].bone_id
-    return LabelMap(np.stack([table[layer] for layer in labels.data]), labels.grid)
+    return labels.renumbered(names)
 
 
 def is_collection(path: Path) -> bool:

@@ -17,9 +17,9 @@ from boneray.core.grid import Grid
 from boneray.core.measurement import Measurement
 from boneray.core.mesh import Mesh
 from boneray.core.volume import LabelMap
+from boneray.core.workers import results, worker_count
 from boneray.evaluation.inputs import read_named_labels, renumbered
 from boneray.evaluation.measured_subjects import Subject, Subjects, find_subjects
-from boneray.evaluation.process_pool import results, worker_count
 from boneray.geometry.surface import bone_mesh
 from boneray.io.meshes import read_mesh
 from boneray.morphometry.measure import measure, measure_meshes

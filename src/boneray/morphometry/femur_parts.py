@@ -18,7 +18,8 @@ from boneray.morphometry.femoral_shaft import Shaft, find_shaft
 PLAUSIBLE_RADIUS_MM = (17.0, 31.0)
 SURE_COVERAGE, LEAST_COVERAGE, ODD_COVERAGE, CLEARLY = 0.8, 0.6, 0.7, 0.1
 MOST_RMS_MM, SMOOTH_MM = 2.0, 1.35
-SHORT_SHAFT_R, SURE_SHAFT_R, SURE_RUN_R = 4.2, 5.5, 1.8
+SHORT_SHAFT_R, SURE_SHAFT_R = 4.2, 5.5
+SHORT_RUN_R, SURE_RUN_R = 0.9, 1.8
 BORDER_VOXELS, UPRIGHT = 2.0, 0.8
 LOWER_END_R, CUT_VOXELS, MOST_CUT_POINTS = 1.5, 1.0, 20
 
@@ -170,6 +171,11 @@ def _too_short(head: Head, shaft: Shaft | None) -> tuple[Status, str] | None:
         return "not_measurable", (
             f"shaft_too_short: {shaft.below_head_mm:.0f} mm of bone below the head centre, "
             f"{SHORT_SHAFT_R * head.radius_mm:.0f} mm needed"
+        )
+    if shaft.kind == "proximal" and shaft.rests_on_mm < SHORT_RUN_R * head.radius_mm:
+        return "not_measurable", (
+            f"shaft_too_short: {shaft.rests_on_mm:.0f} mm of narrow shaft below the trochanters, "
+            f"{SHORT_RUN_R * head.radius_mm:.0f} mm needed"
         )
     return None
 

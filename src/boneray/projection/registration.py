@@ -8,7 +8,8 @@ and Gopalakrishnan and Golland, "Fast auto-differentiable DRR", 2022, describe s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -152,6 +153,18 @@ class Motion:
         return np.array(self.world_from_ct).reshape(4, 4)
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """torch works with one thread: on pictures so small several mostly wait, and on a busy machine cost ten times."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@_one_thread()
 def register_motion(
     volume: NDArray,
     grid: Grid,

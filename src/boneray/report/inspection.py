@@ -1,6 +1,7 @@
 """What a folder of cases holds: counts, bones, grids, views, groups, splits, curation, and pictures of some cases.
 
-Everything but the pictures comes from case.json, dataset.json and the split files; no label map is opened.
+Everything but the pictures comes from case.json, dataset.json and the split files; no label map is opened, except for
+outlines on the pictures where they are asked for.
 """
 
 from __future__ import annotations
@@ -15,22 +16,26 @@ import numpy as np
 from PIL import Image
 
 import boneray
-from boneray.core.bones import NAMES
+from boneray.core.bones import NAMES, bone_colour, bone_name
 from boneray.core.camera import Camera
 from boneray.core.errors import BonerayError
 from boneray.core.radiograph import Radiograph
+from boneray.core.volume import LabelMap
 from boneray.datasets.curation import counted
 from boneray.datasets.splits import PARTS, read_splits
 from boneray.io.case_folder import case_folders, read_dataset, read_description
 from boneray.io.files import inside, write_text
 from boneray.io.images import read_picture
+from boneray.io.nifti import read_labels
+from boneray.projection.outline import projected_outline
 from boneray.report.figures import data_uri
 from boneray.report.page import TEMPLATES
-from boneray.report.pictures import grey_picture
+from boneray.report.pictures import grey_picture, radiograph_picture
 from boneray.report.tables import Cell, Table, number_text, readable
 
 MOST_THUMBNAILS = 48
 THUMBNAIL_PX = 128
+OUTLINED_PX = 320
 BINS = 12
 MOST_VALUES = 12  # of a group that are told one by one
 UNSTATED = "unstated"
@@ -97,7 +102,7 @@ class Inspection:
             for name, voxels in case.bones.items():
                 found.setdefault(name, []).append(None if voxels is None else voxels * voxel_cm3)
         out = {}
-        for name in sorted(found, key=NAMES.index):
+        for name in sorted(found, key=lambda n: (NAMES.index(n) if n in NAMES else len(NAMES), n)):
             volumes = np.array([v for v in found[name] if v is not None])
             values: dict[str, Any] = {"cases": len(found[name])}
             if len(volumes):
@@ -225,8 +230,10 @@ def tables(facts: dict[str, Any]) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def write_inspection(path: Path, inspection: Inspection, *, thumbnails: int = MOST_THUMBNAILS) -> Path:
-    """Write the page to `path`, all or nothing; pictures of at most 48 cases."""
+def write_inspection(
+    path: Path, inspection: Inspection, *, thumbnails: int = MOST_THUMBNAILS, outlined: bool = False
+) -> Path:
+    """Write the page to `path`, all or nothing; pictures of at most 48 cases, with projected outlines if wanted."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -241,7 +248,8 @@ def write_inspection(path: Path, inspection: Inspection, *, thumbnails: int = MO
         problems=inspection.problems,
         tables=tables(facts),
         histograms=[(readable(name), *_bars(bone)) for name, bone in facts["bones"].items() if "histogram" in bone],
-        thumbnails=_thumbnails(inspection.cases, min(thumbnails, MOST_THUMBNAILS)),
+        thumbnails=_thumbnails(inspection.cases, min(thumbnails, MOST_THUMBNAILS), outlined),
+        outlined=outlined,
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
     )
     return write_text(path, html)
@@ -254,21 +262,28 @@ def chosen(cases: tuple[CaseFacts, ...], count: int) -> list[CaseFacts]:
     return [cases[round(n * (len(cases) - 1) / max(1, count - 1))] for n in range(count)]
 
 
-def _thumbnails(cases: tuple[CaseFacts, ...], count: int) -> list[tuple[str, list[tuple[str, str]]]]:
+def _thumbnails(cases: tuple[CaseFacts, ...], count: int, outlined: bool) -> list[tuple[str, list[tuple[str, str]]]]:
     """(case id, (view, picture as data URI) of its first two views)."""
     out = []
     for case in chosen(cases, count):
         try:
             views = read_description(case.folder)["views"][:2]
-            out.append((case.folder.name, [(str(v["name"]), _small(case.folder, v)) for v in views]))
+            labels = read_labels(case.folder / "labels.nii.gz") if outlined and case.bones else None
+            pictures = [(str(v["name"]), _small(case.folder, v, labels)) for v in views]
+            out.append((case.folder.name, pictures))
         except (BonerayError, KeyError, TypeError):
             out.append((case.folder.name, []))
     return out
 
 
-def _small(folder: Path, view: dict[str, Any]) -> str:
+def _small(folder: Path, view: dict[str, Any], labels: LabelMap | None) -> str:
     grey = read_picture(inside(folder, view["file"]))
     radiograph = Radiograph(grey, Camera.from_dict(view["camera"]), scaled=False)
+    if labels is not None:
+        names = {bone_name(bone_id): bone_id for bone_id in labels.ids}
+        outlines = {name: projected_outline(labels, i, radiograph.camera) for name, i in names.items()}
+        colours = {name: bone_colour(name) for name in names}
+        return data_uri(radiograph_picture(radiograph, outlines, colours, height_px=OUTLINED_PX))
     image = Image.fromarray(grey_picture(radiograph))
     row_mm, column_mm = radiograph.camera.pixel_mm
     height, width = grey.shape[0] * row_mm, grey.shape[1] * column_mm

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from boneray.evaluation.process_pool import results, worker_count
+from boneray.core.workers import results, worker_count
 
 
 def squared(number: int) -> int:
@@ -68,7 +68,7 @@ def test_number_of_workers():
 
 CHILD = """
 import time
-from boneray.evaluation.process_pool import results
+from boneray.core.workers import results
 if __name__ == "__main__":
     for _ in results(time.sleep, [0.0, 0.0, 600.0, 600.0], workers=2, died=abs):
         print("one", flush=True)
