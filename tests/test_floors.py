@@ -24,8 +24,8 @@ FLOORS = {
     "evaluation": 7,
     "benchmark": 8,
     "report": 9,
-    "cli": 10,
     "service": 10,
+    "cli": 11,
 }
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "temp"}
 TORCH_FROM = 4

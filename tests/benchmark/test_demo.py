@@ -15,7 +15,7 @@ LIMITS = {"femur": (0.95, 0.50), "vertebra": (0.91, 0.65)}
 
 def test_weights_are_small_and_say_where_they_come_from():
     names = packaged_checkpoints()
-    assert {f"{MODEL}_{a}" for a in ANATOMIES} <= set(names)
+    assert {f"{MODEL}-{a}" for a in ANATOMIES} <= set(names)
     assert sum(f.stat().st_size for f in PACKAGED.iterdir()) <= 10e6
     for name in names:
         card = read_card(name)

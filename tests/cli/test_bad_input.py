@@ -70,7 +70,7 @@ def test_reconstruct(refused, boneray, small_world, tmp_path):
     run = small_world / "run"
     out = tmp_path / "out"
     refused("does not exist", "reconstruct", tmp_path / "none", "--checkpoint", run, "--out", out)
-    refused("raylift_tiny_femur", "reconstruct", case, "--checkpoint", "raylift_tiny_femr", "--out", out)
+    refused("raylift_tiny-femur", "reconstruct", case, "--checkpoint", "raylift_tiny_femr", "--out", out)
     refused("--camera", "reconstruct", "--ap", case / "ap.png", "--checkpoint", run, "--out", out)
     refused("give a case folder", "reconstruct", "--checkpoint", run, "--out", out)
     files = ("reconstruct", "--ap", case / "ap.png", "--camera", case / "case.json", "--checkpoint", run)

@@ -439,3 +439,18 @@ def test_a_whole_disk_ends_the_run_in_one_line(evaluate, folders, monkeypatch):
     monkeypatch.setattr(Path, "write_text", full)
     done = evaluate("--labels", NAMES, "--out", out)
     assert done.code == 2 and "No space left" in done.err and len(done.err.splitlines()) == 1
+
+
+def test_error_pictures_show_every_bone_that_both_have(evaluate, tmp_path):
+    done = evaluate("--labels", NAMES, "--error-pictures", tmp_path / "errors")
+    assert done.code == 0
+    names = sorted(path.name for path in (tmp_path / "errors").iterdir())
+    bones = ("a_L1", "a_L2", "b_L1", "c_L1", "c_L2")  # b misses L2
+    assert names == sorted(f"{bone}.{kind}" for bone in bones for kind in ("png", "ply"))
+    again = evaluate("--labels", NAMES, "--error-pictures", tmp_path / "errors")
+    assert again.code == 2 and "--force" in again.err
+
+
+def test_intensities_need_cases_with_a_ct(evaluate):
+    done = evaluate("--intensities")
+    assert done.code == 2 and "holds no case" in done.err

@@ -5,12 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from boneray.benchmark.published import published
 from boneray.evaluation.association import associate
 from boneray.evaluation.common_cases import metric_rule
 from boneray.evaluation.metric_table import read_score_table
 from boneray.evaluation.ranking import SCHEMES, Superiority
 from boneray.evaluation.ranking_study import RankingSettings, rank_table
 from boneray.evaluation.ranking_tables import OVER_TASKS, mean_rows
+from boneray.models.registry import MODELS
 
 pytestmark = pytest.mark.data
 
@@ -25,19 +27,8 @@ METHODS = (
     "TLPredictor",
     "OneDConcat",
 )
-# Shakya & Khanal 2023, arXiv:2309.13587, Table 1: Dice in per cent, HD95, ASD, NSD as printed, methods as above
-TABLE_1 = {
-    "femur": """93.64 3.32 0.94 0.85  93.66 3.12 0.93 0.85  93.05 3.73 1.02 0.83  93.36 3.32 0.95 0.84
-                92.79 3.64 1.11 0.81  92.39 3.96 1.16 0.80  90.43 4.28 1.41 0.73  89.66 4.86 1.57 0.67""",
-    "rib": """54.05 6.17 0.90 0.49  53.34 4.15 0.93 0.52  50.90 4.56 1.10 0.49  49.10 4.86 1.35 0.48
-              49.23 7.29 1.12 0.47  40.32 7.10 1.62 0.39  29.15 7.67 2.22 0.31  27.22 16.98 2.60 0.28""",
-    "hip": """85.78 2.55 0.81 0.54  85.03 2.60 0.78 0.52  84.75 2.69 0.81 0.49  84.45 3.16 0.88 0.48
-              84.48 2.98 0.84 0.50  82.27 3.35 0.97 0.44  79.33 3.87 1.12 0.38  78.85 3.67 1.11 0.37""",
-    "vertebra": """83.59 2.56 0.80 0.86  83.66 2.43 0.74 0.85  83.62 2.35 0.72 0.85  82.17 2.61 0.83 0.82
-                   81.85 2.74 0.78 0.82  81.84 2.68 0.81 0.83  79.20 3.00 0.99 0.76  80.92 2.76 0.83 0.80""",
-    OVER_TASKS: """79.27 3.65 0.86 0.68  78.92 3.07 0.84 0.69  78.08 3.33 0.91 0.67  77.27 3.49 1.00 0.66
-                   77.09 4.16 0.96 0.65  74.20 4.27 1.14 0.62  69.53 4.70 1.43 0.54  69.16 7.07 1.53 0.53""",
-}
+PRINTED = ("dice", "hd95_voxels", "asd_voxels", "nsd_1.5voxels")
+
 CASES = {"femur": 140, "rib": 73, "hip": 67, "vertebra": 241, OVER_TASKS: 521}
 VOXEL_MM = {"femur": 1.0, "hip": 2.25, "rib": 2.5, "vertebra": 1.5}
 GROUPS = (  # its Figure 2, from the best
@@ -45,6 +36,16 @@ GROUPS = (  # its Figure 2, from the best
     {"TwoDPermuteConcat", "UNet", "MultiScale2DPermuteConcat"},
     {"UNETR", "TLPredictor", "OneDConcat"},
 )
+
+
+def printed_table_1():
+    """Shakya & Khanal 2023, arXiv:2309.13587, Table 1, in the order of METRICS by task and method."""
+    tasks = {"aggregate": OVER_TASKS}
+    names = {MODELS.get(method).name: method for method in METHODS}
+    return {
+        (tasks.get(row.data, row.data.removeprefix("xrayto3d-")), names[row.model]): [row.values[n] for n in PRINTED]
+        for row in published("xrayto3d")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +67,11 @@ def test_every_cell_of_table_1(table):
     rows = {(r["task"], r["method"]): r for r in mean_rows(rank_table(table, rules(*METRICS), by="anatomy",
             settings=settings))}  # fmt: skip
     assert len(rows) == 40
-    for task, text in TABLE_1.items():
-        for method, cells in zip(METHODS, np.array(text.split()).reshape(8, 4), strict=True):
-            row = rows[task, method]
-            assert row["n_cases"] == CASES[task]
-            assert [printed(m, row[m]) for m in METRICS] == list(cells), (task, method)
+    for (task, method), cells in printed_table_1().items():
+        row = rows[task, method]
+        assert row["n_cases"] == CASES[task]
+        shown = [printed(m, value) for m, value in zip(METRICS, cells, strict=True)]
+        assert [printed(m, row[m]) for m in METRICS] == shown, (task, method)
 
 
 def test_distances_in_true_mm(table):

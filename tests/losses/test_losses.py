@@ -11,7 +11,8 @@ from boneray.losses.cross_view import divergence
 from boneray.losses.registry import LOSSES, training_loss
 from boneray.models.batch import LabelLogits, ViewLogits
 
-NAMES = [entry.name for entry in LOSSES if not entry.facts.get("per_view")]
+LABELS = [entry for entry in LOSSES if entry.facts.get("learns", "labels") == "labels" and not entry.facts.get("whole")]
+NAMES = [entry.name for entry in LABELS if not entry.facts.get("per_view")]
 PER_VIEW = [entry.name for entry in LOSSES if entry.facts.get("per_view")]
 
 

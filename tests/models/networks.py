@@ -6,13 +6,14 @@ import torch
 from boneray.core.camera import orbit_camera
 from boneray.core.grid import Grid
 from boneray.models.batch import Batch, camera_matrices
+from boneray.models.cpu_convolution import quicken
 from boneray.models.registry import MODELS, Task
 
 MANY_PARAMETERS = 50_000_000
 
 
 def make_batch(grid, *, views=(0.0, 90.0), cases=2, classes=1, seed=0, image_shape=None):
-    """Noise as pictures, random classes, and the cameras of an orbit at these angles."""
+    """Noise as pictures, random classes and intensities, and the cameras of an orbit at these angles."""
     rng = torch.Generator().manual_seed(seed)
     rows, columns = image_shape or (2 * max(grid.shape),) * 2
     size_mm = 1.7 * max(grid.size_mm)
@@ -26,6 +27,8 @@ def make_batch(grid, *, views=(0.0, 90.0), cases=2, classes=1, seed=0, image_sha
         torch.from_numpy(projections).expand(cases, -1, -1, -1),
         torch.from_numpy(depths).expand(cases, -1, -1),
         torch.randint(0, classes + 1, (cases, *grid.shape), generator=rng),
+        intensities=torch.randn(cases, *grid.shape, generator=rng),
+        depth_maps=950.0 + 100.0 * torch.rand(cases, 2 * classes, rows, columns, generator=rng),
     )
 
 
@@ -52,7 +55,8 @@ def build(name, grid=None, *, classes=1, views=2, **changes):
     torch.manual_seed(0)
     spec = MODELS.get(name).value
     settings = small_settings(name).model_copy(update=changes)
-    return spec.build(settings, task_of(grid or smallest_grid(name), classes, views))
+    network = spec.build(settings, task_of(grid or smallest_grid(name), classes, views))
+    return quicken(network, channels_last=spec.channels_last)
 
 
 def full_size_on_meta(name, shape, *, classes=1, views=2):

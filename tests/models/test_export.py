@@ -3,6 +3,9 @@
 import json
 
 import pytest
+import torch
+import yaml
+from monai.bundle import ConfigParser
 
 from boneray.core.errors import ConfigError, InputError
 from boneray.core.grid import Grid
@@ -24,10 +27,45 @@ def test_onnx_gives_the_same_scores(name):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["monai-bundle", "hf"])
+def test_folders_hold_the_same_network_with_card_and_licence(boneray, tmp_path, kind):
+    out = tmp_path / "femur"
+    assert boneray("export", "raylift_tiny-femur", "--out", out, "--format", kind).code == 0
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    network, own = load_checkpoint("raylift_tiny-femur")
+    inputs = make_batch(Grid.cube(own.grid_shape[0], own.grid_size_mm[0]), cases=1, seed=3)
+    with torch.inference_mode():
+        expected = network(inputs).output
+    if kind == "hf":
+        assert {"README.md", "LICENSE", "config.json", "model.safetensors", "model.json", "model.onnx"} <= names
+        again, _ = load_checkpoint(out / "model.safetensors")
+        with torch.inference_mode():
+            assert torch.equal(again(inputs).output, expected)
+        assert parity((out / "model.onnx").read_bytes(), network, inputs) <= 1e-4
+        text = (out / "README.md").read_text()
+        head = yaml.safe_load(text.split("---")[1])
+        assert head["license"] == "apache-2.0" and head["library_name"] == "boneray"
+    else:
+        assert {"configs/metadata.json", "configs/inference.json", "models/model.safetensors", "LICENSE"} <= names
+        parser = ConfigParser()
+        parser.read_config(out / "configs" / "inference.json")
+        parser["bundle_root"] = str(out)
+        plain = parser.get_parsed_content("network_def")
+        with torch.inference_mode():
+            assert torch.equal(plain(inputs.images, inputs.projections, inputs.depths), expected)
+        meta = json.loads((out / "configs" / "metadata.json").read_text())
+        assert meta["network_data_format"]["inputs"]["images"]["spatial_shape"] == list(own.image_shape)
+        text = (out / "docs" / "README.md").read_text()
+    assert "not a medical device" in text and "phantoms" in text and "0.9748" in text
+    refused = boneray("export", "raylift_tiny-femur", "--out", out, "--format", kind)
+    assert refused.code == 2 and "--force" in refused.err
+
+
+@pytest.mark.slow
 def test_a_packaged_checkpoint_is_exported_with_its_card(boneray, tmp_path):
     out = tmp_path / "femur.onnx"
     assert boneray("export", "raylift_tiny_femur", "--out", out).code == 0
-    card = json.loads(out.with_suffix(".json").read_text())
+    card = json.loads(out.with_suffix(".onnx.json").read_text())
     network, own = load_checkpoint("raylift_tiny_femur")
     assert card["anatomy"] == "femur" and card["classes"] == list(own.classes) and card["difference"] <= 1e-4
     inputs = make_batch(Grid.cube(own.grid_shape[0], own.grid_size_mm[0]), cases=1, seed=3)
@@ -41,7 +79,7 @@ def test_what_cannot_be_exported_is_one_line(boneray, tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"must end in \.onnx"):
         export_onnx("raylift_tiny_femur", tmp_path / "femur.pt")
     got = boneray("export", "raylift_tiny_femur", "--out", tmp_path / "f.onnx", "--format", "tflite")
-    assert got.code == 2 and "choose onnx" in got.err
+    assert got.code == 2 and "choose one of hf, monai-bundle, onnx" in got.err
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"boneray\[export\]"):
         export_onnx("raylift_tiny_femur", tmp_path / "femur.onnx")

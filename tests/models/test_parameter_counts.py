@@ -35,6 +35,10 @@ SPINE = (128, 128, 160)
         ("swin_x2s_base", SPINE, 54, 313_847_449),
         ("swin_x2s_base", SPINE, 25, 313_844_636),
         ("swin_x2s_large", SPINE, 54, 557_804_903),
+        ("bx2s_plain", (128,) * 3, 1, 1_118_254),
+        ("bx2s", (128,) * 3, 1, 1_814_934),
+        ("bx2s_edge", (128,) * 3, 1, 1_815_153),
+        ("psr", (128,) * 3, 1, 588_595_520),
     ],
 )
 def test_published_number(name, shape, classes, count):
@@ -82,3 +86,24 @@ def test_models_answer_to_the_names_of_their_papers():
         "MultiScale2DPermuteConcat": "concat_2d_multiscale",
     }.items():
         assert MODELS.get(alias).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "count"),
+    [  # with one view; a second one adds 256 kernels of 4x4 to psr and 64 of 7x7 to sit
+        ("psr", (128, 46, 128), 588_586_176),
+        ("sit", (128,) * 3, 9_068_480),
+    ],
+)
+def test_published_number_with_one_view(name, shape, count):
+    assert parameter_count(full_size_on_meta(name, shape, views=1)) == count
+    kernels = {"psr": 256 * 4 * 4, "sit": 64 * 7 * 7}[name]
+    shape = (shape[0], shape[0], shape[2])
+    two, one = (parameter_count(full_size_on_meta(name, shape, views=views)) for views in (2, 1))
+    assert two - one == kernels
+
+
+def test_x2ct_for_one_view_and_for_two():
+    network = full_size_on_meta("x2ct_generator", (128,) * 3)
+    assert parameter_count(network.frontal) == parameter_count(network.lateral) == 29_384_481
+    assert parameter_count(network) == 61_740_467

@@ -88,7 +88,8 @@ def _registered(kind: str) -> list[dict[str, Any]]:
 
 
 def _checkpoints() -> list[dict[str, Any]]:
-    from boneray.models.checkpoint import packaged_checkpoints, read_card
+    from boneray.models.card import read_card
+    from boneray.models.checkpoint_names import packaged_checkpoints
 
     cards = {name: read_card(name) for name in packaged_checkpoints()}
     return [

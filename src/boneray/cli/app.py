@@ -7,7 +7,24 @@ import warnings
 
 import typer
 
-from boneray.cli import about, data, download, evaluate, inspect, learn, measure, models, project, rank, use
+from boneray.cli import (
+    about,
+    benchmark,
+    data,
+    download,
+    evaluate,
+    inspect,
+    learn,
+    measure,
+    models,
+    project,
+    published,
+    rank,
+    serve,
+    shape,
+    submission,
+    use,
+)
 
 app = typer.Typer(
     name="boneray",
@@ -17,7 +34,24 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for room in (download, data, inspect, project, learn, models, use, measure, evaluate, rank, about):
+for room in (
+    download,
+    data,
+    inspect,
+    project,
+    learn,
+    models,
+    use,
+    measure,
+    evaluate,
+    benchmark,
+    published,
+    submission,
+    rank,
+    serve,
+    shape,
+    about,
+):
     room.add_commands(app)
 
 

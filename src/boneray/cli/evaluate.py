@@ -66,6 +66,17 @@ def evaluate(
     resample: Annotated[
         bool, typer.Option("--resample", help="Put predictions on another grid onto the reference's, nearest voxel.")
     ] = False,
+    intensities: Annotated[
+        bool,
+        typer.Option("--intensities", help="Score predicted intensities (MSE, MAE, PSNR, SSIM, FD) and shape."),
+    ] = False,
+    range_hu: Annotated[float, typer.Option(min=1.0, help="Range of PSNR and SSIM in HU (12 bits).")] = 4096.0,
+    threshold_hu: Annotated[
+        float | None, typer.Option(help="Intensities above it are the shape; default: what each run.json states.")
+    ] = None,
+    error_pictures: Annotated[
+        Path | None, typer.Option(help="Folder for pictures and .ply meshes coloured by signed surface distance.")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes; default: one per core where there are enough cases.")
     ] = None,
@@ -89,6 +100,9 @@ def evaluate(
     from boneray.evaluation.tables import bone_rows, write_csv
     from boneray.io.files import require_new_file
 
+    if intensities:
+        _intensities(reference, prediction, csv, range_hu, threshold_hu, force=force, as_json=as_json)
+        return
     names = known_map(label_map) if label_map else None
     settings = ScoringSettings(names, drop_unnamed, resample, tolerance_mm, tuple(metric or ()), mode)
     if metadata is not None and by is None:
@@ -122,12 +136,44 @@ def evaluate(
         write_csv(csv, bone_rows(evaluation.scores, method=method, groups=groups))
     if out is not None:
         write_evaluation(out, evaluation)
+    if error_pictures is not None:
+        from boneray.report.surface_error import write_error_pictures
+
+        say(f"{write_error_pictures(error_pictures, matched, names, force=force)} bones in {error_pictures}")
     _say_what_to_know(evaluation)
     if as_json:
         show_json(evaluation_json(evaluation))
     else:
         _show(evaluation, written=out or csv)
     raise typer.Exit(1 if evaluation.failed else 0)
+
+
+def _intensities(
+    reference: Path,
+    prediction: Path,
+    csv: Path | None,
+    range_hu: float,
+    threshold_hu: float | None,
+    *,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Intensities of every reconstruction against the CT of its case."""
+    from boneray.evaluation.intensities import score_intensity_folders
+    from boneray.evaluation.tables import write_csv
+    from boneray.io.files import require_new_file
+
+    if csv is not None:
+        require_new_file(csv, force=force)
+    scores = score_intensity_folders(reference, prediction, threshold_hu=threshold_hu, data_range_hu=range_hu)
+    rows = [{"case": s.case_id, **s.values, **s.shape, "threshold_hu": s.threshold_hu} for s in scores]
+    if csv is not None:
+        write_csv(csv, rows)
+    if as_json:
+        show_json({"range_hu": range_hu, "cases": [score.to_dict() for score in scores]})
+    else:
+        show_table(tuple(rows[0]), [list(row.values()) for row in rows])
+        say(f"PSNR and SSIM by a range of {range_hu:g} HU; shape: voxels above the threshold")
 
 
 def _say_what_to_know(evaluation: Evaluation) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -21,8 +22,15 @@ def train(
     model: Annotated[str, typer.Argument(help="A model of `boneray list models`.")],
     data: Annotated[Path, typer.Option("--data", help="Folder of case folders.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write.")],
-    recipe: Annotated[Path | None, typer.Option(help="YAML with settings that differ from the model's recipe.")] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A published recipe (paper, code ...), or YAML with changes to the model's own.")
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="One setting, e.g. recipe.steps=500.")] = None,
+    init_from: Annotated[
+        str | None, typer.Option("--init-from", help="Checkpoint to start from; every change of shape is told.")
+    ] = None,
+    fold: Annotated[int | None, typer.Option(min=1, help="Test this fold of the data set, from 1 on.")] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that share every batch, on this machine.")] = 1,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the run in --out was stopped.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     force: Force = False,
@@ -32,14 +40,19 @@ def train(
 
     Example: boneray train raylift_tiny --data data/femur --out runs/femur --set recipe.steps=2000 --set seed=1
     """
+    from boneray.training.processes import run_together, this_process
     from boneray.training.run import train as run
 
+    if processes > 1 and this_process().count == 1:
+        raise typer.Exit(run_together(["-m", "boneray.cli.app", *sys.argv[1:]], processes))
     result = run(
         model,
         data=data,
         out=out,
         recipe=recipe,
         overrides=tuple(overrides or ()),
+        init_from=init_from,
+        fold=fold,
         resume=resume,
         force=force,
         device=device,

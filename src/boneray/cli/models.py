@@ -52,21 +52,24 @@ def cost(
 
 def export(
     checkpoint: Annotated[str, typer.Argument(help="A packaged checkpoint, a .safetensors file or a run folder.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; its JSON comes beside it.")],
-    kind: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write (a folder for monai-bundle and hf).")],
+    kind: Annotated[str, typer.Option("--format", help="onnx, monai-bundle or hf.")] = "onnx",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
     """Write a checkpoint in a form other programs run; it is run once and compared before it is written.
 
-    Example: boneray export raylift_tiny_femur --out femur.onnx
+    Example: boneray export raylift_tiny-femur --out femur.onnx
     """
     from boneray.core.errors import ConfigError
+    from boneray.core.registry import unknown_name
     from boneray.models.export import export_onnx
+    from boneray.models.export_folders import export_bundle, export_hub
 
-    if kind != "onnx":
-        raise ConfigError(f"format '{kind}' is unknown; choose onnx")
-    facts = export_onnx(checkpoint, out, force=force)
+    forms = {"onnx": export_onnx, "monai-bundle": export_bundle, "hf": export_hub}
+    if kind not in forms:
+        raise ConfigError(unknown_name("format", kind, list(forms)))
+    facts = forms[kind](checkpoint, out, force=force)
     show_json(facts) if as_json else say(
         f"{out}: scores differ by at most {facts['difference']:.1e} from the checkpoint"
     )

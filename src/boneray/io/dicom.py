@@ -1,4 +1,4 @@
-"""Radiographs in DICOM: CR, DX, RF and XA in, DX out.
+"""Radiographs in DICOM: the geometry of CR, DX, RF and XA files, and their pictures.
 
 What a file says of its geometry (PS3.3 C.8.7.5, C.8.11.5): the distances from the source to the
 detector (0018,1110) and to the patient, that is the isocentre (0018,1111); the pixel pitch on the
@@ -11,45 +11,47 @@ Pictures are shown as if the viewer faced the patient, also where the source was
 radiograph is stored mirrored against what the source sees. A camera has no mirror, so the picture
 is flipped (or turned by quarters) until it fits.
 
-Grey values become bone bright. (0028,1041) settles which end that is; without it CR and DX are
-bright as shown (MONOCHROME1 is inverted) and XA and RF grow with the beam's intensity, so that bone
-is dark in them. Read pictures have no scale to line integrals unless the file brings one.
-
-What boneray writes besides: the scale from grey to line integral as a real world value mapping
-(0040,9096), unit 1, because DX wants the ordinary rescale to be 1 and 0; and the exact camera as
-JSON in the private element (0019,1001) of creator BONERAY, because the public elements know no
-frame of the world, offset or roll. Where a program strips private elements, the public ones remain.
+What it lacks can be given, and where `Given.assume` allows it a typical value is taken and said.
+Grey values are the matter of `boneray.io.dicom_pixels`. A file written by boneray brings its exact
+camera as JSON in the private element (0019,1001) of creator BONERAY (`boneray.io.dicom_writing`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import uuid
-from dataclasses import dataclass
+import logging
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
-from numpy.typing import ArrayLike, NDArray
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
-from pydicom.sequence import Sequence
-from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
-from pydicom.valuerep import format_number_as_ds
+from pydicom.filereader import read_file_meta_info
+from pydicom.multival import MultiValue
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from boneray.core.camera import Camera, orbit_angles, orbit_camera
-from boneray.core.errors import GeometryError, InputError
+from boneray.core.camera import Camera, orbit_camera
+from boneray.core.errors import BonerayError, GeometryError, InputError
 from boneray.core.radiograph import Radiograph
-from boneray.core.views import orbit_from_positioner, positioner_from_orbit, same_view, view_angles
-from boneray.io.files import require_file, write_atomic
-from boneray.io.images import LEVELS
+from boneray.core.views import orbit_from_positioner, view_angles
+from boneray.io.cameras import fitted
+from boneray.io.dicom_pixels import C_ARMS, number, read_grey
+from boneray.io.files import require_file
+from boneray.io.images import MOST_BYTES
 
 MODALITIES = ("CR", "DX", "RF", "XA", "RG")
-C_ARMS = ("RF", "XA")
 VIEW_POSITIONS = {"AP": "ap", "PA": "pa", "LL": "llat", "RL": "rlat"}
 LETTERS = {"R": (1, 0, 0), "L": (-1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+# Where a file does not say how far the body is from the detector: half a trunk, and the gap of a grid.
+BODY_BEFORE_DETECTOR_MM = 150.0
+MOST_INFLATED = 2 * MOST_BYTES
 PRIVATE_GROUP, PRIVATE_CREATOR, PRIVATE_CAMERA = 0x0019, "BONERAY", 0x01
 
 
@@ -63,6 +65,10 @@ class Given:
         source_object_mm: from the source to the isocentre.
         pixel_mm: (row, column) pitch on the detector.
         centre_mm: where the isocentre lies in the world, (3,).
+        camera: of the picture as it is stored; everything else is then not looked at.
+        fallback_view: the view where the file does not say.
+        assume: where the file does not say how far the body is from the source, take
+            BODY_BEFORE_DETECTOR_MM in front of the detector, and say so.
     """
 
     view: str | None = None
@@ -70,16 +76,52 @@ class Given:
     source_object_mm: float | None = None
     pixel_mm: tuple[float, float] | None = None
     centre_mm: tuple[float, float, float] | None = None
+    camera: Camera | None = None
+    fallback_view: str | None = None
+    assume: bool = False
+
+    @property
+    def overrides(self) -> bool:
+        """Whether the caller knows something better than the file."""
+        return replace(self, fallback_view=None, assume=False) != Given()
+
+
+@dataclass(frozen=True)
+class DicomFacts:
+    """What a file says besides picture and geometry; empty where it does not.
+
+    Attributes:
+        modality: CR, DX, RF or XA.
+        body_part: (0018,0015), upper case.
+        laterality: left, right or both.
+        view_position: (0018,5101).
+        states_angle: whether the file itself says from where it was taken.
+        kvp: tube voltage; None where unknown.
+        exact_camera: whether the camera is the one that boneray wrote.
+    """
+
+    modality: str = ""
+    body_part: str = ""
+    laterality: str = ""
+    view_position: str = ""
+    states_angle: bool = False
+    kvp: float | None = None
+    exact_camera: bool = False
 
 
 @dataclass(frozen=True)
 class DicomRadiograph:
-    """What a file holds: the radiograph, whose it is, and what had to be assumed to read it."""
+    """What a file holds: the radiograph, whose it is, and what had to be assumed to read it.
+
+    `dark_value` is as in `boneray.io.dicom_pixels.Grey`.
+    """
 
     radiograph: Radiograph
     patient_id: str
     patient_name: str
     notes: tuple[str, ...]
+    facts: DicomFacts = field(default_factory=DicomFacts)
+    dark_value: float | None = None
 
 
 def read_dicom(path: Path, given: Given = Given()) -> DicomRadiograph:
@@ -90,106 +132,67 @@ def read_dicom(path: Path, given: Given = Given()) -> DicomRadiograph:
             missing and not given.
         GeometryError: the geometry contradicts itself.
     """
-    dataset = _dataset(path, "radiograph", pixels=True)
-    camera, layout, notes = _camera(dataset, path, given)
-    grey = _grey(dataset, path)
-    scale = _line_integral_per_grey(dataset)
-    bright, polarity_note = _bone_bright(dataset, grey)
-    notes += polarity_note
-    values = _laid_out(bright, layout) * np.float32(scale or 1.0)
-    radiograph = Radiograph(np.ascontiguousarray(values, dtype=np.float32), camera, scaled=scale is not None)
-    return DicomRadiograph(radiograph, str(dataset.get("PatientID", "")), str(dataset.get("PatientName", "")), notes)
+    with _damage_named(path):
+        dataset = _dataset(path, "radiograph", pixels=True)
+        camera, layout, notes = _camera(dataset, path, given)
+        grey = read_grey(dataset, path)
+        own = given.camera is None and not given.overrides and _own_camera(dataset, path) is not None
+        facts = replace(_facts(dataset), exact_camera=own)
+        patient = str(dataset.get("PatientID", "")), str(dataset.get("PatientName", ""))
+    values = np.ascontiguousarray(_laid_out(grey.values, layout) * np.float32(grey.scale or 1.0), dtype=np.float32)
+    radiograph = Radiograph(values, camera, scaled=grey.scale is not None)
+    return DicomRadiograph(radiograph, *patient, notes + grey.notes, facts, grey.dark_value)
 
 
 def read_dicom_camera(path: Path, given: Given = Given()) -> tuple[Camera, tuple[str, ...]]:
     """The camera of a radiograph and what had to be assumed; the picture itself is not read.
 
-    Errors as `read_dicom`; a compressed picture is no hindrance.
+    Errors as `read_dicom`; a picture that cannot be unpacked is no hindrance.
     """
-    camera, _, notes = _camera(_dataset(path, "radiograph", pixels=False), path, given)
+    with _damage_named(path):
+        camera, _, notes = _camera(_dataset(path, "radiograph", pixels=False), path, given)
     return camera, notes
 
 
-def write_dicom(
-    path: Path,
-    radiograph: Radiograph,
-    *,
-    patient_id: str,
-    patient_name: str,
-    centre_mm: ArrayLike = (0.0, 0.0, 0.0),
-    study: str = "",
-    number: int = 1,
-) -> Path:
-    """Write a synthetic radiograph as Digital X-Ray Image for presentation, 16 bit, uncompressed.
-
-    `centre_mm` is the isocentre: distances and angles are stated about it. All files of one patient
-    and `study` share their study and series; the same content gives the same bytes.
-
-    Raises:
-        GeometryError: the isocentre does not lie between source and detector.
-    """
-    if not np.all(np.isfinite(radiograph.line_integrals)):
-        raise InputError("the radiograph holds pixels that are not numbers; it cannot be written as DICOM")
-    top = float(np.max(radiograph.line_integrals, initial=0.0))
-    scale = top / LEVELS if top > 0 else 1.0
-    grey = np.clip(np.round(radiograph.line_integrals / scale), 0, LEVELS).astype("<u2")
-    camera = radiograph.camera
-    words = json.dumps(camera.to_dict())
-    dataset = Dataset()
-    dataset.SpecificCharacterSet = "ISO_IR 192"
-    dataset.ImageType = ["DERIVED", "PRIMARY", ""]
-    dataset.SyntheticData = "YES"
-    dataset.SOPClassUID = DigitalXRayImageStorageForPresentation
-    dataset.SOPInstanceUID = _uid("instance", patient_id, study, number, words, repr(scale), grey.tobytes())
-    dataset.StudyInstanceUID = _uid("study", patient_id, study)
-    dataset.SeriesInstanceUID = _uid("series", patient_id, study)
-    for keyword in ("StudyDate", "StudyTime", "ContentDate", "ContentTime", "AccessionNumber"):
-        setattr(dataset, keyword, "")
-    dataset.ReferringPhysicianName = ""
-    dataset.StudyID = ""
-    dataset.StudyDescription = study[:64]
-    dataset.Modality = "DX"
-    dataset.PresentationIntentType = "FOR PRESENTATION"
-    dataset.Manufacturer = "boneray"
-    dataset.SeriesDescription = "Synthetic radiograph, not of an exposure"
-    dataset.DerivationDescription = "synthetic: line integrals through a volume, not an exposure of a patient"
-    dataset.PatientName = patient_name
-    dataset.PatientID = patient_id
-    dataset.PatientBirthDate = ""
-    dataset.PatientSex = ""
-    dataset.SeriesNumber = 1
-    dataset.InstanceNumber = number
-    dataset.ImageLaterality = "U"
-    dataset.AnatomicRegionSequence = Sequence()
-    dataset.AcquisitionContextSequence = Sequence()
-    _describe_pixels(dataset, grey)
-    if radiograph.scaled:
-        dataset.RealWorldValueMappingSequence = Sequence([_mapping(scale)])
-    _describe_camera(dataset, camera, np.asarray(centre_mm, dtype=float))
-    block = dataset.private_block(PRIVATE_GROUP, PRIVATE_CREATOR, create=True)
-    block.add_new(PRIVATE_CAMERA, "UT", words)
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(_uid("implementation"))
-    meta.ImplementationVersionName = "BONERAY"
-    dataset.file_meta = meta
-    return write_atomic(path, lambda file: dataset.save_as(file, enforce_file_format=True))
+def is_dicom(path: Path) -> bool:
+    """Whether a file says that it is DICOM: DICM after 128 bytes, or begins with group 0002 or 0008 as old ones do."""
+    with path.open("rb") as file:
+        start = file.read(132)
+    return start[128:] == b"DICM" or start[:4] in (b"\x02\x00\x00\x00", b"\x08\x00\x00\x00", b"\x08\x00\x05\x00")
 
 
 # ---- reading: geometry -------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """What a parser stumbles over in a damaged file becomes one line; elements are parsed when first asked for."""
+    log = logging.getLogger("pydicom")
+    level = log.level
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a file that pydicom can still read is read
+            log.setLevel(logging.CRITICAL)  # it logs tracebacks of decoders that we report in a line
+            yield
+    except (BonerayError, MemoryError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # there is no list of what a stranger's bytes can raise
+        text = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise InputError(f"radiograph {path} is a damaged DICOM file: {text}") from None
+    finally:
+        log.setLevel(level)
+
+
 def _dataset(path: Path, what: str, *, pixels: bool) -> FileDataset:
     """The file, if it is one frame of a radiograph."""
     require_file(path, what)
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError(f"{what} {path} is larger than {MOST_BYTES / 1e6:.0f} MB, too large for one radiograph")
     try:
-        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels)
+        _require_inflatable(path)
+        dataset = pydicom.dcmread(path, stop_before_pixels=not pixels, force=is_dicom(path))
     except InvalidDicomError:
         raise InputError(f"{what} {path} is not a DICOM file") from None
-    except (OSError, EOFError, ValueError, NotImplementedError, AttributeError, KeyError) as error:
-        raise InputError(f"{what} {path} is a damaged DICOM file: {str(error).splitlines()[0][:120]}") from None
     modality = str(dataset.get("Modality", ""))
     if modality not in MODALITIES:
         raise InputError(f"{what} {path} has modality '{modality}'; radiographs are {', '.join(MODALITIES)}")
@@ -197,23 +200,56 @@ def _dataset(path: Path, what: str, *, pixels: bool) -> FileDataset:
         raise InputError(f"{what} {path} holds {dataset.NumberOfFrames} frames; extract the one you need")
     if int(dataset.get("SamplesPerPixel") or 1) != 1:
         raise InputError(f"{what} {path} is in colour; a grey picture is needed")
-    if not dataset.get("Rows") or not dataset.get("Columns"):
+    if not dataset.get("Rows") or not dataset.get("Columns") or (pixels and "PixelData" not in dataset):
         raise InputError(f"{what} {path} holds no picture")
     return dataset
 
 
+def _require_inflatable(path: Path) -> None:
+    """Raise InputError if a deflated file would grow beyond all measure; pydicom inflates it in one go."""
+    with path.open("rb") as file:
+        if file.read(132)[128:] != b"DICM":
+            return
+    if read_file_meta_info(path).get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    raw, inflate, size = BytesIO(path.read_bytes()), zlib.decompressobj(-zlib.MAX_WBITS), 0
+    raw.seek(132 + 12 + int(read_file_meta_info(path).FileMetaInformationGroupLength))
+    while chunk := inflate.unconsumed_tail or raw.read(1 << 16):
+        size += len(inflate.decompress(chunk, 1 << 20))
+        if size > MOST_INFLATED:
+            raise InputError(f"radiograph {path} unpacks to more than {MOST_INFLATED / 1e6:.0f} MB; it is refused")
+        if inflate.eof:
+            break
+
+
+def _facts(dataset: Dataset) -> DicomFacts:
+    side = str(dataset.get("ImageLaterality") or dataset.get("Laterality") or "").strip().upper()
+    position = str(dataset.get("ViewPosition") or "")
+    primary = number(dataset, "PositionerPrimaryAngle")
+    return DicomFacts(
+        modality=str(dataset.get("Modality", "")),
+        body_part=str(dataset.get("BodyPartExamined") or "").strip().upper(),
+        laterality={"L": "left", "R": "right", "B": "both"}.get(side, ""),
+        view_position=position,
+        states_angle=primary is not None or position in VIEW_POSITIONS,
+        kvp=number(dataset, "KVP"),
+    )
+
+
 def _camera(dataset: Dataset, path: Path, given: Given) -> tuple[Camera, tuple[int, bool], tuple[str, ...]]:
     """Camera, how the stored picture must be laid out for it, and notes."""
+    if given.camera is not None:
+        return fitted(given.camera, (int(dataset.Rows), int(dataset.Columns)), path), (0, False), ()
     own = _own_camera(dataset, path)
-    if own is not None and given == Given():
+    if own is not None and not given.overrides:
         return own, (0, False), ()
     notes: list[str] = []
     angle, cranial = _angles(dataset, path, given, notes)
-    camera_at = _distances(dataset, path, given)
+    camera_at = _distances(dataset, path, given, notes)
     pitch = _pitch(dataset, path, given, notes)
     shape = int(dataset.Rows), int(dataset.Columns)
-    tilt = (_number(dataset, "DetectorPrimaryAngle") or 0.0, _number(dataset, "DetectorSecondaryAngle") or 0.0)
-    if _number(dataset, "ColumnAngulation"):
+    tilt = (number(dataset, "DetectorPrimaryAngle") or 0.0, number(dataset, "DetectorSecondaryAngle") or 0.0)
+    if number(dataset, "ColumnAngulation"):
         notes.append(f"column angulation (0018,1450) of {dataset.ColumnAngulation} degrees is not applied")
     straight = orbit_camera(angle, cranial_deg=cranial)
     layout = _layout(dataset, straight, notes)
@@ -251,7 +287,7 @@ def _angles(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> tup
     """Orbit angles: what is given, the C-arm's position, or the view's name."""
     if given.view is not None:
         return view_angles(given.view)
-    primary, secondary = (_number(dataset, f"Positioner{which}Angle") for which in ("Primary", "Secondary"))
+    primary, secondary = (number(dataset, f"Positioner{which}Angle") for which in ("Primary", "Secondary"))
     positioner, position = str(dataset.get("PositionerType") or ""), str(dataset.get("ViewPosition") or "")
     is_c_arm = positioner == "CARM" or (not positioner and str(dataset.Modality) in C_ARMS)
     if primary is not None and (is_c_arm or (position not in VIEW_POSITIONS and positioner != "MAMMOGRAPHIC")):
@@ -260,24 +296,34 @@ def _angles(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> tup
         return orbit_from_positioner(primary, secondary or 0.0)
     if position in VIEW_POSITIONS:
         return view_angles(VIEW_POSITIONS[position])
+    if given.fallback_view is not None:
+        notes.append(f"the file does not say from where it was taken; it is taken as {given.fallback_view}")
+        return view_angles(given.fallback_view)
     raise InputError(
         f"radiograph {path} does not say from where it was taken: Positioner Primary Angle (0018,1510) is missing and "
         f"View Position (0018,5101) is '{position}'; give view (ap, lat, lao30cra20 ...)"
     )
 
 
-def _distances(dataset: Dataset, path: Path, given: Given) -> tuple[float, float]:
+def _distances(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> tuple[float, float]:
     """(source to isocentre, source to detector) mm."""
-    detector = given.source_detector_mm or _number(dataset, "DistanceSourceToDetector")
+    detector = given.source_detector_mm or number(dataset, "DistanceSourceToDetector")
     if not detector:
         raise InputError(
             f"radiograph {path} lacks Distance Source to Detector (0018,1110); give source_detector_mm "
             "(often 1000 to 2000)"
         )
-    patient = given.source_object_mm or _number(dataset, "DistanceSourceToPatient")
-    magnification = _number(dataset, "EstimatedRadiographicMagnificationFactor")
+    patient = given.source_object_mm or number(dataset, "DistanceSourceToPatient")
+    magnification = number(dataset, "EstimatedRadiographicMagnificationFactor")
     if not patient and magnification:
         patient = detector / magnification
+    if not patient and given.assume and detector > 2 * BODY_BEFORE_DETECTOR_MM:
+        patient = detector - BODY_BEFORE_DETECTOR_MM
+        notes.append(
+            f"Distance Source to Patient (0018,1111) is missing; the bone is taken to lie {BODY_BEFORE_DETECTOR_MM:g} "
+            f"mm in front of the detector, {patient:g} mm from the source: 10 mm there change its size by "
+            f"{1000 / patient:.1f} %"
+        )
     if not patient:
         raise InputError(
             f"radiograph {path} lacks Distance Source to Patient (0018,1111); give source_object_mm, from the source "
@@ -304,10 +350,16 @@ def _pitch(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> tupl
                 continue  # corrected for magnification: a pitch in the body, not on the detector
             notes.append("Imager Pixel Spacing is missing; Pixel Spacing (0028,0030) is taken as the detector's pitch")
         return float(values[0]), float(values[1])
+    zero = any(_is_zero(dataset.get(keyword)) for keyword in ("ImagerPixelSpacing", "PixelSpacing"))
     raise InputError(
-        f"radiograph {path} lacks Imager Pixel Spacing (0018,1164); give pixel_mm, the (row, column) pitch on the "
+        f"radiograph {path} lacks Imager Pixel Spacing (0018,1164){' (it says 0, which is unknown)' if zero else ''}; "
+        f"give pixel_mm, the (row, column) pitch on the "
         "detector"
     )
+
+
+def _is_zero(values: object) -> bool:
+    return isinstance(values, MultiValue | list) and any(float(value) == 0 for value in values)
 
 
 def _layout(dataset: Dataset, camera: Camera, notes: list[str]) -> tuple[int, bool]:
@@ -365,153 +417,3 @@ def _turned_tilt(tilt: tuple[float, float], layout: tuple[int, bool]) -> tuple[f
     right, down = lean @ x, lean @ y
     normal = np.cos(primary) * np.cos(secondary)
     return float(np.rad2deg(np.arctan2(right, normal))), float(np.rad2deg(np.arcsin(-down)))
-
-
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    """A finite number, or None where it is absent or empty."""
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None
-
-
-# ---- reading: grey -----------------------------------------------------------------------------------------
-
-
-def _grey(dataset: FileDataset, path: Path) -> NDArray[np.float32]:
-    syntax = UID(dataset.file_meta.get("TransferSyntaxUID", ""))
-    if syntax.is_compressed:
-        raise InputError(
-            f"radiograph {path} is compressed ({syntax.name}); decompress it first, for example with gdcmconv --raw"
-        )
-    try:
-        grey = np.asarray(dataset.pixel_array, dtype=np.float32)
-    except (AttributeError, ValueError, RuntimeError, NotImplementedError, TypeError) as error:
-        raise InputError(f"radiograph {path} has damaged pixels: {str(error).splitlines()[0][:120]}") from None
-    if grey.shape != (dataset.Rows, dataset.Columns):
-        raise InputError(f"radiograph {path} has pixels of shape {grey.shape}; {dataset.Rows, dataset.Columns} are due")
-    return grey
-
-
-def _bone_bright(dataset: Dataset, grey: NDArray[np.float32]) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-    """The picture with more attenuation at higher values, from 0 on, and a note if that was a guess."""
-    sign = _number(dataset, "PixelIntensityRelationshipSign")
-    notes: tuple[str, ...] = ()
-    if sign:
-        dark = sign > 0  # higher values where the beam is stronger
-    elif str(dataset.Modality) in C_ARMS:
-        dark = True
-        notes = ("polarity is not stated; an XA or RF picture is taken to grow with the beam's intensity",)
-    else:
-        dark = str(dataset.get("PhotometricInterpretation", "")) == "MONOCHROME1"
-    low, high = _stored_range(dataset)
-    return (high - grey if dark else grey - low).astype(np.float32), notes
-
-
-def _stored_range(dataset: Dataset) -> tuple[float, float]:
-    bits = int(dataset.get("BitsStored") or 16)
-    signed = bool(dataset.get("PixelRepresentation"))
-    return (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) if signed else (0.0, 2.0**bits - 1)
-
-
-def _line_integral_per_grey(dataset: Dataset) -> float | None:
-    """The scale boneray wrote: a real world value mapping without unit and offset."""
-    for item in dataset.get("RealWorldValueMappingSequence") or ():
-        units = item.get("MeasurementUnitsCodeSequence") or ()
-        slope, intercept = _number(item, "RealWorldValueSlope"), _number(item, "RealWorldValueIntercept")
-        if slope and slope > 0 and intercept == 0 and units and units[0].get("CodeValue") == "1":
-            return slope
-    return None
-
-
-# ---- writing -----------------------------------------------------------------------------------------------
-
-
-def _describe_pixels(dataset: Dataset, grey: NDArray[np.uint16]) -> None:
-    """DX Image, Image Pixel and VOI modules: higher is denser, linear in the line integral."""
-    dataset.Rows, dataset.Columns = grey.shape
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = "MONOCHROME2"
-    dataset.BitsAllocated = dataset.BitsStored = 16
-    dataset.HighBit = 15
-    dataset.PixelRepresentation = 0
-    dataset.PixelIntensityRelationship = "LOG"  # of the beam's intensity: its negative logarithm is the line integral
-    dataset.PixelIntensityRelationshipSign = -1
-    dataset.RescaleIntercept = "0"
-    dataset.RescaleSlope = "1"
-    dataset.RescaleType = "US"
-    dataset.PresentationLUTShape = "IDENTITY"
-    dataset.LossyImageCompression = "00"
-    dataset.BurnedInAnnotation = "NO"
-    dataset.WindowCenter = "32768"
-    dataset.WindowWidth = "65536"
-    dataset.PixelData = grey.tobytes()
-
-
-def _describe_camera(dataset: Dataset, camera: Camera, centre_mm: NDArray[np.float64]) -> None:
-    """DX Detector and DX Positioning modules, and Patient Orientation."""
-    dataset.DetectorType = ""
-    dataset.ImagerPixelSpacing = [_ds(pitch) for pitch in camera.pixel_mm]
-    dataset.PositionerType = "CARM"
-    dataset.PatientOrientation = [_letters(camera.pose[:3, 0]), _letters(camera.pose[:3, 1])]
-    beam = camera.central_ray
-    if camera.kind == "perspective":
-        beam = centre_mm - camera.source_mm
-        object_mm = float(np.linalg.norm(beam))
-        local = camera.pose[:3, :3].T @ beam / max(object_mm, 1e-9)
-        detector_mm = camera.source_detector_mm / local[2] if local[2] > 1e-6 else 0.0
-        if not 0 < object_mm <= detector_mm:
-            raise GeometryError(
-                f"isocentre {np.round(centre_mm, 1).tolist()} mm does not lie between source and detector; "
-                "give centre_mm"
-            )
-        dataset.DistanceSourceToPatient = _ds(object_mm)
-        dataset.DistanceSourceToDetector = _ds(detector_mm)
-        dataset.EstimatedRadiographicMagnificationFactor = _ds(detector_mm / object_mm)
-        dataset.DetectorPrimaryAngle = _ds(np.rad2deg(np.arctan2(local[0], local[2])))
-        dataset.DetectorSecondaryAngle = _ds(np.rad2deg(np.arcsin(np.clip(-local[1], -1, 1))))
-    angle, cranial = orbit_angles(beam)
-    primary, secondary = positioner_from_orbit(angle, cranial)
-    dataset.PositionerPrimaryAngle = _ds(primary)
-    dataset.PositionerSecondaryAngle = _ds(secondary)
-    for position, name in VIEW_POSITIONS.items():
-        if same_view((angle, cranial), view_angles(name)):
-            dataset.ViewPosition = position
-
-
-def _mapping(scale: float) -> Dataset:
-    """The real world value mapping from grey to line integral (no unit)."""
-    item, unit = Dataset(), Dataset()
-    unit.CodeValue, unit.CodingSchemeDesignator, unit.CodeMeaning = "1", "UCUM", "no units"
-    item.add_new(0x00409216, "US", 0)  # first value mapped
-    item.add_new(0x00409211, "US", LEVELS)  # last value mapped
-    item.RealWorldValueIntercept = 0.0
-    item.RealWorldValueSlope = scale
-    item.LUTExplanation = "line integral of linear attenuation"
-    item.LUTLabel = "LINEINTEGRAL"
-    item.MeasurementUnitsCodeSequence = Sequence([unit])
-    return item
-
-
-def _letters(direction: NDArray[np.float64]) -> str:
-    """Patient Orientation of a world direction: up to three letters, the strongest first (0.1 or more)."""
-    parts = [(abs(d), pair[0] if d > 0 else pair[1]) for d, pair in zip(direction, ("RL", "AP", "HF"), strict=True)]
-    return "".join(letter for size, letter in sorted(parts, reverse=True) if size >= 0.1)
-
-
-def _ds(value: Any) -> str:
-    """A number as DICOM's decimal string, 16 characters at most; negative zero is zero."""
-    return format_number_as_ds(float(value) + 0.0)
-
-
-def _uid(*parts: object) -> str:
-    """A UID that depends on `parts` alone, below the root for UUIDs (2.25)."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else str(part).encode())
-        digest.update(b"\x1f")
-    return f"2.25.{uuid.UUID(bytes=digest.digest()[:16], version=5).int}"

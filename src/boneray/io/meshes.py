@@ -1,27 +1,47 @@
-"""Meshes as STL, PLY, OBJ and GLB files, vertices in RAS mm."""
+"""Meshes as STL, PLY, OBJ and GLB files, vertices in RAS mm; each file says what it is for."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from boneray.core.bones import bone_colour
 from boneray.core.errors import InputError
 from boneray.core.mesh import Mesh
+from boneray.core.purpose import RESEARCH_USE
 from boneray.io.files import require_file, write_atomic
 
 FORMATS = ("stl", "ply", "obj", "glb")
+HEADER = f"boneray, RAS mm. {RESEARCH_USE}"
 
 
 def write_mesh(path: Path, mesh: Mesh) -> Path:
     """Write a mesh in the format of the file's suffix, atomically."""
-    import trimesh
-
     kind = _format(path)
-    surface = trimesh.Trimesh(mesh.vertices_mm, mesh.faces, process=False)
-    data = surface.export(file_type=kind)
-    raw = data.encode() if isinstance(data, str) else data
+    raw = _labelled(_body(mesh).export(file_type=kind), kind) if kind != "glb" else _glb({path.stem: mesh})
     return write_atomic(path, lambda file: file.write_bytes(raw))
+
+
+def write_meshes(path: Path, meshes: Mapping[str, Mesh]) -> Path:
+    """Write several bones into one file: named and coloured parts in OBJ and GLB, one surface in STL and PLY."""
+    kind = _format(path)
+    if not meshes:
+        raise InputError(f"mesh file {path} would be empty; there is no bone to write")
+    if kind == "glb":
+        raw = _glb(meshes)
+    elif kind == "obj":
+        raw = _labelled(_obj(meshes), kind)
+    else:
+        raw = _labelled(_body(_joined(meshes)).export(file_type=kind), kind)
+    return write_atomic(path, lambda file: file.write_bytes(raw))
+
+
+def stl_bytes(mesh: Mesh) -> bytes:
+    """The mesh as a binary STL file."""
+    return _labelled(_body(mesh).export(file_type="stl"), "stl")
 
 
 def read_mesh(path: Path) -> Mesh:
@@ -43,6 +63,60 @@ def read_mesh(path: Path) -> Mesh:
     if len(faces) == 0:
         raise InputError(f"mesh {path} holds no triangle")
     return Mesh(np.asarray(surface.vertices, dtype=float), faces)
+
+
+def _body(mesh: Mesh) -> Any:
+    import trimesh
+
+    return trimesh.Trimesh(mesh.vertices_mm, mesh.faces, process=False)
+
+
+def _joined(meshes: Mapping[str, Mesh]) -> Mesh:
+    """All surfaces as one, each with vertices of its own."""
+    first = np.cumsum([0, *(len(mesh.vertices_mm) for mesh in meshes.values())])
+    faces = [mesh.faces + offset for mesh, offset in zip(meshes.values(), first, strict=False)]
+    return Mesh(np.concatenate([mesh.vertices_mm for mesh in meshes.values()]), np.concatenate(faces))
+
+
+def _obj(meshes: Mapping[str, Mesh]) -> str:
+    lines, first = [], 1
+    for name, mesh in meshes.items():
+        lines.append(f"o {name}")
+        lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices_mm]
+        lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + first]
+        first += len(mesh.vertices_mm)
+    return "\n".join(lines) + "\n"
+
+
+def _glb(meshes: Mapping[str, Mesh]) -> bytes:
+    """One node per bone in its colour; the asset says unit, frame and purpose."""
+    import trimesh
+    from trimesh.exchange.gltf import export_glb
+
+    scene = trimesh.Scene()
+    for name, mesh in meshes.items():
+        body = _body(mesh)
+        red, green, blue = bone_colour(name)
+        body.visual = trimesh.visual.TextureVisuals(
+            material=trimesh.visual.material.PBRMaterial(name=name, baseColorFactor=(red, green, blue, 255))
+        )
+        scene.add_geometry(body, node_name=name, geom_name=name)
+
+    def describe(tree: dict[str, Any]) -> None:
+        tree["asset"]["extras"] = {"unit": "mm", "frame": "RAS+", "purpose": RESEARCH_USE}
+
+    return bytes(export_glb(scene, tree_postprocessor=describe))
+
+
+def _labelled(data: str | bytes, kind: str) -> bytes:
+    """The file with HEADER where its format has room for words."""
+    raw = data.encode() if isinstance(data, str) else data
+    if kind == "stl":
+        return HEADER.encode()[:80].ljust(80) + raw[80:]
+    if kind == "obj":
+        return f"# {HEADER}\n".encode() + raw
+    line = raw.index(b"\n", raw.index(b"format")) + 1
+    return raw[:line] + f"comment {HEADER}\n".encode() + raw[line:]
 
 
 def _format(path: Path) -> str:

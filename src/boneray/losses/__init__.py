@@ -1,1 +1,1 @@
-"""Training losses by name: (logits, classes) -> scalar."""
+"""Training losses by name: (logits or prediction, reference) -> scalar."""

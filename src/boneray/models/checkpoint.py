@@ -7,67 +7,35 @@ NAME.json          model, settings, anatomy, classes, grid, pictures, versions, 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
 from boneray import __version__
-from boneray.anatomy.registry import anatomy as find_anatomy
 from boneray.core.config import load_settings
-from boneray.core.errors import ConfigError, InputError
-from boneray.core.grid import Grid
-from boneray.core.registry import unknown_name
-from boneray.io.files import read_json, require_file, require_new_file, write_atomic, write_json
+from boneray.core.errors import InputError
+from boneray.io.files import require_new_file, write_atomic, write_json
+from boneray.models.card import SCHEMA, TARGET, CheckpointCard, find_checkpoint, read_card, read_card_file
+from boneray.models.checkpoint_names import PACKAGED, packaged_checkpoints
 from boneray.models.cpu_convolution import quicken
-from boneray.models.registry import MODELS, Task
+from boneray.models.registry import MODELS
 
-SCHEMA = "boneray/checkpoint/1"
-PACKAGED = Path(__file__).parent / "weights"
-TARGET = "target"
+__all__ = [
+    "PACKAGED",
+    "TARGET",
+    "CheckpointCard",
+    "build_network",
+    "find_checkpoint",
+    "load_checkpoint",
+    "pack_checkpoint",
+    "packaged_checkpoints",
+    "read_card",
+    "save_checkpoint",
+]
 
-
-@dataclass(frozen=True)
-class CheckpointCard:
-    """All that is known of a checkpoint besides its weights.
-
-    Attributes:
-        model: registered name.
-        settings: of the model.
-        anatomy: what it reconstructs.
-        classes: bone names in class order; ("target",) for a one-bone anatomy, where the case
-            says which bone it is.
-        grid_shape, grid_size_mm: working grid, centred where the case's grid is.
-        image_shape: pictures (H, W) as the network sees them.
-        views: names of the views it was trained with.
-        data_licence: of the training data.
-        training: recipe, seed, steps, data name, split hash, validation score.
-    """
-
-    model: str
-    settings: dict[str, Any]
-    anatomy: str
-    classes: tuple[str, ...]
-    grid_shape: tuple[int, int, int]
-    grid_size_mm: tuple[float, float, float]
-    image_shape: tuple[int, int]
-    views: tuple[str, ...]
-    data_licence: str = ""
-    training: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def task(self) -> Task:
-        """What the network is built for."""
-        return Task(tuple(self.grid_shape), tuple(self.image_shape), len(self.classes), len(self.views))  # type: ignore[arg-type]
-
-    def grid_at(self, centre_mm: Any) -> Grid:
-        """The working grid about a centre, axis-aligned RAS."""
-        spacing = [size / n for size, n in zip(self.grid_size_mm, self.grid_shape, strict=True)]
-        origin = [c - s * (n - 1) / 2 for c, s, n in zip(centre_mm, spacing, self.grid_shape, strict=True)]
-        return Grid(self.grid_shape, tuple(spacing), tuple(origin))  # type: ignore[arg-type]
+KEPT_WHOLE = ("running", "scale_hu")  # buffers that 16 bits would spoil
 
 
 def build_network(card: CheckpointCard) -> nn.Module:
@@ -84,7 +52,7 @@ def save_checkpoint(path: Path, network: nn.Module, card: CheckpointCard, *, hal
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     if half:
         state = {
-            name: value.half() if value.dtype == torch.float32 and "running" not in name else value
+            name: value if value.dtype != torch.float32 or any(kept in name for kept in KEPT_WHOLE) else value.half()
             for name, value in state.items()
         }
     raw = save(state)
@@ -111,7 +79,9 @@ def load_checkpoint(name_or_file: str | Path) -> tuple[nn.Module, CheckpointCard
         ConfigError: a model or anatomy this boneray does not know.
     """
     file = find_checkpoint(name_or_file)
-    card, digest = _read_card(file.with_suffix(".json"))
+    if file.suffix == ".onnx":
+        raise InputError(f"checkpoint {file} is an ONNX file, which torch does not load; give the .safetensors file")
+    card, digest = read_card_file(file.with_suffix(".json"))
     raw = file.read_bytes()
     if hashlib.sha256(raw).hexdigest() != digest:
         raise InputError(f"checkpoint {file} is damaged: its SHA-256 differs from the one in its JSON; fetch it again")
@@ -136,53 +106,6 @@ def pack_checkpoint(source: str | Path, out: Path, *, force: bool = False) -> Pa
         raise InputError(f"output {out} must end in .safetensors")
     require_new_file(out, force=force)
     return save_checkpoint(out, *load_checkpoint(source), half=True)
-
-
-def find_checkpoint(name_or_file: str | Path) -> Path:
-    """The .safetensors file behind a packaged name, a file or a run folder."""
-    path = Path(name_or_file)
-    if path.is_dir():
-        return require_file(path / "best.safetensors", "checkpoint")
-    if path.suffix == ".json":
-        path = path.with_suffix(".safetensors")
-    if path.suffix == ".safetensors" or path.exists():
-        file = require_file(path, "checkpoint")
-        if file.suffix != ".safetensors":
-            raise InputError(
-                f"checkpoint {file} is not a .safetensors file; other formats can run code and are refused"
-            )
-        return file
-    packaged = PACKAGED / f"{name_or_file}.safetensors"
-    if packaged.is_file():
-        return packaged
-    known = packaged_checkpoints()
-    raise ConfigError(
-        unknown_name("checkpoint", str(name_or_file), known) if known else f"no checkpoint {name_or_file}"
-    )
-
-
-def packaged_checkpoints() -> list[str]:
-    """Names of the checkpoints that come with boneray."""
-    return sorted(file.stem for file in PACKAGED.glob("*.safetensors"))
-
-
-def read_card(name_or_file: str | Path) -> CheckpointCard:
-    """The card alone, without reading the weights."""
-    return _read_card(find_checkpoint(name_or_file).with_suffix(".json"))[0]
-
-
-def _read_card(file: Path) -> tuple[CheckpointCard, str]:
-    values = read_json(file, "checkpoint description")
-    if values.get("schema") != SCHEMA:
-        raise InputError(f"checkpoint description {file} has schema {values.get('schema')!r}; {SCHEMA!r} is needed")
-    try:
-        fields: dict[str, Any] = {k: values[k] for k in CheckpointCard.__dataclass_fields__}
-        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
-        card = CheckpointCard(**fields)
-        find_anatomy(card.anatomy)
-        return card, str(values["sha256"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"checkpoint description {file} lacks or misuses {error}") from None
 
 
 def _versions() -> dict[str, str]:

@@ -1,11 +1,13 @@
-"""A checkpoint as an ONNX file, for use without torch: one case, the views it was trained with.
+"""A checkpoint in forms that other programs run, each run once and compared before it is written.
 
-Inputs are those of `Batch` (`images`, `projections`, `depths`), the output its scores, `logits`. The
-card of the checkpoint goes along as a JSON file, because the scores alone do not say which bone is which.
+ONNX, for use without torch: one case, the views it was trained with. Inputs are those of `Batch` (`images`,
+`projections`, `depths`), the output its scores, `logits`. The card of the checkpoint goes along as NAME.onnx.json,
+because the scores alone do not say which bone is which. Bundles and hub folders are in `export_folders.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from pathlib import Path
@@ -18,12 +20,13 @@ from torch import Tensor, nn
 from boneray.core.errors import ConfigError, InputError
 from boneray.io.files import require_new_file, write_atomic, write_json
 from boneray.models.batch import Batch
+from boneray.models.card import ONNX_SCHEMA, card_file, find_checkpoint, read_card_file
 from boneray.models.checkpoint import load_checkpoint
 from boneray.models.cost import sample_batch
 
-SCHEMA = "boneray/onnx/1"
 INPUTS = ("images", "projections", "depths")
 TOLERANCE = 1e-4
+LARGE = 1024  # numbers; smaller tensors are not worth a cast
 
 
 class Plain(nn.Module):
@@ -34,13 +37,14 @@ class Plain(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor, projections: Tensor, depths: Tensor) -> Tensor:
-        return self.network(Batch(images, projections, depths)).logits
+        return self.network(Batch(images, projections, depths)).output
 
 
 def export_onnx(checkpoint: str | Path, out: Path, *, force: bool = False) -> dict[str, Any]:
-    """Write `out` (.onnx) and its JSON; returns what the JSON says.
+    """Write `out` (.onnx) and its JSON (.onnx.json); returns what the JSON says.
 
-    The file is run once and compared with the network before anything is written.
+    Weights that 16 bits hold exactly are stored so. The file is run once and compared with the network before anything
+    is written.
 
     Raises:
         InputError: `out` is no .onnx file, or exists and `force` is not given.
@@ -52,7 +56,7 @@ def export_onnx(checkpoint: str | Path, out: Path, *, force: bool = False) -> di
     require_new_file(out, force=force)
     network, card = load_checkpoint(checkpoint)
     batch = sample_batch(card.task)
-    raw = to_onnx(network, batch)
+    raw = with_half_weights(to_onnx(network, batch))
     difference = parity(raw, network, batch)
     if not difference <= TOLERANCE:
         raise ConfigError(
@@ -60,13 +64,15 @@ def export_onnx(checkpoint: str | Path, out: Path, *, force: bool = False) -> di
         )
     write_atomic(out, lambda file: file.write_bytes(raw))
     facts = {
-        "schema": SCHEMA,
+        "schema": ONNX_SCHEMA,
+        "sha256": hashlib.sha256(raw).hexdigest(),
+        "made_of": read_card_file(card_file(find_checkpoint(checkpoint)))[1],
         "inputs": {name: list(getattr(batch, name).shape) for name in INPUTS},
         "output": "logits",
         "difference": difference,
         **vars(card),
     }
-    write_json(out.with_suffix(".json"), facts)
+    write_json(card_file(out), facts)
     return facts
 
 
@@ -80,25 +86,73 @@ def to_onnx(network: nn.Module, batch: Batch) -> bytes:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
-                Plain(network).eval(), given, dynamo=True, verbose=False, input_names=INPUTS, output_names=["logits"]
+                Plain(network).eval(),
+                given,
+                dynamo=True,
+                optimize=False,  # the runtime does that, and weights stay what they are in the checkpoint
+                verbose=False,
+                input_names=INPUTS,
+                output_names=["logits"],
             )
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, NotImplementedError) as error:
         raise ConfigError(f"this network cannot be exported: {str(error).splitlines()[0]}") from None
     finally:
         logging.disable(level)
-    return bytes(program.model_proto.SerializeToString())
+    return _tidied(program.model_proto)
+
+
+def _tidied(model: Any) -> bytes:
+    """The file without what the exporter says of our source code, and without biases that the network does not have.
+
+    For a convolution without bias the exporter computes one of zeros, of a length that ONNX Runtime refuses.
+    """
+    own = {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] not in own:
+            del node.input[2]
+    del model.graph.value_info[:]
+    del model.metadata_props[:]
+    return bytes(model.SerializeToString())
+
+
+def with_half_weights(raw: bytes) -> bytes:
+    """The file with its large 32-bit weights stored in 16 bits, and a cast back that is done once, when it is loaded.
+
+    Weights that 16 bits would change are kept whole.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_model_from_string(raw)
+    graph, casts = model.graph, []
+    for tensor in graph.initializer:
+        if tensor.data_type != onnx.TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        small = values.astype(np.float16)
+        if values.size < LARGE or not np.array_equal(small.astype(np.float32), values):
+            continue
+        name = tensor.name
+        tensor.CopyFrom(numpy_helper.from_array(small, f"{name}_half"))
+        casts.append(onnx.helper.make_node("Cast", [f"{name}_half"], [name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return bytes(model.SerializeToString())
 
 
 def parity(raw: bytes, network: nn.Module, batch: Batch) -> float:
     """Largest difference of a score between the ONNX file, run by ONNX Runtime, and the network."""
     scores = run_onnx(raw, {name: getattr(batch, name).numpy() for name in INPUTS})
     with torch.inference_mode():
-        return float(np.abs(scores - network.eval()(batch).logits.numpy()).max())
+        return float(np.abs(scores - network.eval()(batch).output.numpy()).max())
 
 
 def run_onnx(raw: bytes, inputs: dict[str, Any]) -> Any:
     """The scores that an ONNX file gives."""
-    return session(raw).run(None, inputs)[0]
+    loaded = session(raw)
+    return loaded.run(None, {one.name: inputs[one.name] for one in loaded.get_inputs()})[0]
 
 
 def session(raw: bytes) -> Any:

@@ -97,8 +97,10 @@ def face(
     return values.squeeze(2 + axis), seen.squeeze(2 + axis)
 
 
-def frontal_and_lateral(batch: Batch, model: str) -> tuple[Batch, Batch]:
+def frontal_and_lateral(batch: Batch, model: str, *, oblique: bool = False) -> tuple[Batch, Batch]:
     """The two views of a batch as batches of one view each, whatever their order.
+
+    With `oblique` any two views: the one that looks more from the side is taken as the lateral one.
 
     Raises:
         ConfigError: not two views, a camera is missing, or the central rays do not run nearest to
@@ -108,7 +110,7 @@ def frontal_and_lateral(batch: Batch, model: str) -> tuple[Batch, Batch]:
     rays = batch.depths[..., :3].abs()
     lean = rays[..., 1] - rays[..., 0]
     slots = torch.stack([lean.argmax(dim=1), lean.argmin(dim=1)], dim=1)
-    if not (rays.is_meta or torch.compiler.is_compiling()):
+    if not (oblique or rays.is_meta or torch.compiler.is_compiling()):
         axes = rays.argmax(dim=2).gather(1, slots)
         if bool((axes[:, 0] != 1).any() or (axes[:, 1] != 0).any()):
             raise ConfigError(

@@ -14,6 +14,8 @@ from boneray.core.config import Settings
 from boneray.core.errors import ConfigError
 from boneray.core.registry import Registry, unknown_name
 from boneray.datasets.augmentation import Limits
+from boneray.models.batch import Kind
+from boneray.projection.in_plane import RandAugment
 
 
 class CameraMixture(Settings):
@@ -54,7 +56,8 @@ class Recipe(Settings):
 
     `epochs`, where given, sets the number of steps by the number of cases (see `steps_for`).
     `warmup_fraction` is the share of the steps with a linear warm-up, before a cosine to zero or a
-    constant rate. `undecayed`: parameters whose name ends so are spared the weight decay.
+    constant rate; `sgdr` starts a cosine anew `restarts` times, each twice as long as the one before.
+    `undecayed`: parameters whose name ends so are spared the weight decay.
     `gradient_clip` is the greatest norm of the gradient (0: any). `stages`: names of the stages of
     a network that learns in several (`network.enter(stage)`), each with its share of the steps.
     `ema` is the decay of the averaged weights that are validated and kept (0: the weights
@@ -71,7 +74,8 @@ class Recipe(Settings):
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     undecayed: tuple[str, ...] = ()
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "constant", "sgdr"] = "cosine"
+    restarts: int = Field(6, ge=1)
     warmup_fraction: float = Field(0.15, ge=0, lt=1)
     gradient_clip: float = Field(0.0, ge=0)
     stages: tuple[str, ...] = ()
@@ -83,6 +87,7 @@ class Recipe(Settings):
     cameras: CameraMixture = CameraMixture()
     body: Limits | None = None
     stored_pairs: StoredPairs = StoredPairs()
+    randaugment: RandAugment = RandAugment()
     validations: int = Field(10, ge=1)
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
 
@@ -139,6 +144,7 @@ class ModelSpec:
         settings: default settings of this variant.
         build: (settings, task) -> network whose `forward(Batch)` gives a Prediction.
         recipe: recommended training, used when none is named.
+        learns: the kind of reference it is trained on, and so of its prediction.
         learns_by_gradient: False for baselines that are fitted in one pass (`network.fit`).
         recipes: published training by name; where sources disagree, one name for each.
         published: what a paper states of its size, as text; "" where nothing is.
@@ -151,6 +157,7 @@ class ModelSpec:
     build: Callable[..., nn.Module]
     recipe: Recipe
     learns_by_gradient: bool = True
+    learns: Kind = "labels"
     recipes: dict[str, NamedRecipe] = field(default_factory=dict)
     published: str = ""
     narrow: Settings | None = None

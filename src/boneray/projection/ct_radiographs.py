@@ -22,7 +22,7 @@ from boneray.core.views import view_angles
 from boneray.core.volume import LabelMap, Volume
 from boneray.io.cameras import read_cameras, write_cameras
 from boneray.io.case_folder import read_case
-from boneray.io.dicom import write_dicom
+from boneray.io.dicom_writing import write_dicom
 from boneray.io.files import prepare_output, safe_name, write_atomic
 from boneray.io.images import write_picture
 from boneray.io.mayacam import read_mayacam

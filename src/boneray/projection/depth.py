@@ -6,7 +6,8 @@ Front and back depth are what 3DDX predicts from one radiograph; between them li
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numba import njit
@@ -14,10 +15,14 @@ from numpy.typing import NDArray
 
 from boneray.core.camera import Camera
 from boneray.core.errors import DataError
+from boneray.core.mesh import Mesh
 from boneray.core.volume import LabelMap
+from boneray.geometry.depth_surface import points_of_depth, surface_of_depth, volume_of_depth_mm3
 from boneray.projection.joseph import BLOCK, flattened, ray_length_mm
 from boneray.projection.rays import in_threads, ray_fan
 from boneray.projection.siddon import enter_volume, next_voxel
+
+Faces = Literal["both", "front"]
 
 
 @dataclass(frozen=True)
@@ -45,16 +50,33 @@ class DepthMaps:
         """From the front to the back face, gaps between them included; NaN where missed."""
         return self.back_mm - self.front_mm
 
-    def points(self, camera: Camera) -> list[NDArray[np.float64]]:
-        """The surface points in RAS mm that the maps stand for, front and back together, (n, 3) per bone."""
-        rows, columns = camera.detector_shape
-        row, column = np.mgrid[0:rows, 0:columns]
-        start, direction = camera.ray(np.stack([column, row], -1).astype(float))
-        clouds = []
-        for front, back in zip(self.front_mm, self.back_mm, strict=True):
-            seen = np.isfinite(front)
-            clouds.append(np.concatenate([start[seen] + d[seen, None] * direction[seen] for d in (front, back)]))
-        return clouds
+    def points(self, camera: Camera, *, faces: Faces = "both") -> list[NDArray[np.float64]]:
+        """The surface points in RAS mm that the maps stand for, (n, 3) per bone; front before back."""
+        both = zip(self.front_mm, self.back_mm, strict=True)
+        return [points_of_depth(np.stack(pair[: 2 if faces == "both" else 1]), camera) for pair in both]
+
+    def surfaces(self, camera: Camera) -> list[Mesh | None]:
+        """A closed surface per bone from its two faces; None for a bone that is not in the picture."""
+        both = zip(self.front_mm, self.back_mm, strict=True)
+        return [surface_of_depth(f, b, camera) if np.isfinite(f).any() else None for f, b in both]
+
+    def volumes_mm3(self, camera: Camera) -> list[float]:
+        """Volume between the faces of each bone, gaps included; 0 for a bone that is not in the picture."""
+        both = zip(self.front_mm, self.back_mm, strict=True)
+        return [volume_of_depth_mm3(front, back, camera) for front, back in both]
+
+    def centred(self, depth_mm: float) -> DepthMaps:
+        """All maps moved along their rays until the mean of all their depths is `depth_mm`.
+
+        3DDX's depth-centre alignment: a network trained by CASI leaves the common depth open.
+
+        Raises:
+            DataError: no pixel holds a depth.
+        """
+        if not self.valid.any():
+            raise DataError("no pixel of the depth maps holds a depth; there is no centre to move")
+        shift = np.float32(depth_mm - np.nanmean(np.stack([self.front_mm, self.back_mm]), dtype=float))
+        return replace(self, front_mm=self.front_mm + shift, back_mm=self.back_mm + shift)
 
 
 def depth_maps(labels: LabelMap, camera: Camera, bone_ids: Sequence[int] | None = None) -> DepthMaps:

@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 
-from boneray import __version__
 from boneray.anatomy.registry import anatomy as find_anatomy
-from boneray.core.bones import bone, bone_name
+from boneray.core.bones import bone, bone_name, bone_side
 from boneray.core.camera import Camera
 from boneray.core.case import Case
 from boneray.core.errors import ConfigError, DataError, GeometryError
+from boneray.core.grid import Grid
 from boneray.core.mesh import Mesh
+from boneray.core.purpose import DEMONSTRATION, RESEARCH_USE
 from boneray.core.radiograph import Radiograph
-from boneray.core.volume import LabelMap
-from boneray.geometry.surface import bone_mesh
+from boneray.core.volume import LabelMap, Volume
+from boneray.geometry.surface import faithful_meshes, fragments
 from boneray.io.case_folder import write_case
 from boneray.io.files import prepare_output, write_json
-from boneray.io.meshes import FORMATS, write_mesh
-from boneray.models.batch import Batch, camera_matrices, standardised
-from boneray.models.checkpoint import TARGET, CheckpointCard, load_checkpoint
+from boneray.io.meshes import FORMATS, write_mesh, write_meshes
+from boneray.io.nifti import write_volume
+from boneray.models.card import TARGET, CheckpointCard, card_file, find_checkpoint, read_card_file
+from boneray.models.checkpoint_names import is_demonstration
+from boneray.models.network_input import network_input
 from boneray.projection.resize import resized
+from boneray.reconstruction.film_values import cut_to_grid
+from boneray.reconstruction.runtime import Network, load_network, versions
+from boneray.reconstruction.sides import (
+    as_learnt,
+    mirrored_labels,
+    mirrored_mesh,
+    mirrored_radiograph,
+    other_side,
+    side_of,
+)
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from boneray.models.batch import Prediction
+
+TOGETHER = "bones"
+INTENSITIES = "intensities.nii.gz"
 
 
 @dataclass(frozen=True)
@@ -39,41 +58,87 @@ class Reconstruction:
         meshes: surfaces by bone name, RAS mm; a bone the network did not find has none.
         warnings: sentences a user must see.
         seconds: time for the network and the surfaces.
+        intensities: HU on the working grid, of a model that predicts them; None otherwise.
+        scale: by name what turned its z-scores into HU, and the threshold of the labels.
     """
 
     labels: LabelMap
     meshes: dict[str, Mesh]
     warnings: tuple[str, ...]
     seconds: float
+    intensities: Volume | None = None
+    scale: dict[str, float] = field(default_factory=dict)
 
 
 class Reconstructor:
     """A loaded checkpoint, ready for many patients."""
 
-    def __init__(self, network: nn.Module, card: CheckpointCard) -> None:
-        self.network = network.eval()
+    def __init__(self, network: nn.Module | Network, card: CheckpointCard, file: Path | None = None) -> None:
+        if hasattr(network, "state_dict"):  # a module of torch, which is then here already
+            from boneray.reconstruction.torch_runtime import TorchNetwork
+
+            network = TorchNetwork(network)
+        self.runtime: Network = network
+        self.network: Any = getattr(network, "network", network)
         self.card = card
+        self.file = file
 
     @classmethod
-    def load(cls, checkpoint: str | Path) -> Reconstructor:
-        """From a packaged name, a file or a run folder (see `models.checkpoint`)."""
-        return cls(*load_checkpoint(checkpoint))
+    def load(cls, checkpoint: str | Path, *, runtime: str = "auto") -> Reconstructor:
+        """From a name, a file or a run folder (see `models.card`), run by `runtime` (see `reconstruction.runtime`)."""
+        return cls(*load_network(checkpoint, runtime), find_checkpoint(checkpoint))
+
+    @property
+    def is_demonstration(self) -> bool:
+        """Whether the checkpoint has only seen phantoms."""
+        return self.file is not None and is_demonstration(self.file)
+
+    def about(self) -> dict[str, Any]:
+        """Checkpoint and runtime for run.json."""
+        card: dict[str, Any] = {
+            "classes": self.card.classes,
+            "training": self.card.training,
+            "data_licence": self.card.data_licence,
+            "demonstration": self.is_demonstration,
+        }
+        if self.file is not None:
+            card |= {"file": self.file.name, "sha256": read_card_file(card_file(self.file))[1]}
+        threads = getattr(self.runtime, "threads", None)
+        return {"checkpoint": card, "runtime": {"name": getattr(self.runtime, "name", ""), "threads": threads}}
 
     def __call__(
         self, radiographs: dict[str, Radiograph], *, target: str = "", centre_mm: ArrayLike | None = None
     ) -> Reconstruction:
         """Labels and meshes of one patient; arguments and errors as for `labels`."""
         start = time.perf_counter()
-        labels = self.labels(radiographs, target=target, centre_mm=centre_mm)
-        meshes = {bone_name(i): bone_mesh(labels, i) for i in labels.ids}
+        if self.must_mirror(target):
+            return self._through_the_mirror(radiographs, target, self.centre_mm(radiographs, centre_mm))
+        prediction, grid = self.prediction(radiographs, target=target, centre_mm=centre_mm)
+        labels = prediction.to_labels(grid, self.bone_ids(target))[0]
+        meshes = faithful_meshes(labels)
         warnings = _warnings(labels, self.bone_ids(target), radiographs, self.card)
-        return Reconstruction(labels, meshes, tuple(warnings), time.perf_counter() - start)
+        if self.is_demonstration:
+            warnings.append(DEMONSTRATION)
+        volume, scale = None, {}
+        if hasattr(prediction, "to_volumes"):
+            volume, scale = prediction.to_volumes(grid)[0], prediction.scale()  # type: ignore[attr-defined]
+        return Reconstruction(labels, meshes, tuple(warnings), time.perf_counter() - start, volume, scale)
 
-    @torch.inference_mode()
     def labels(
         self, radiographs: dict[str, Radiograph], *, target: str = "", centre_mm: ArrayLike | None = None
     ) -> LabelMap:
-        """The bones of one patient on the working grid.
+        """The bones of one patient on the working grid; arguments and errors as for `prediction`."""
+        if self.must_mirror(target):
+            centre = self.centre_mm(radiographs, centre_mm)
+            mirrored = {view: mirrored_radiograph(r, centre[0]) for view, r in radiographs.items()}
+            return mirrored_labels(self.labels(mirrored, target=other_side(target), centre_mm=centre), centre[0])
+        prediction, grid = self.prediction(radiographs, target=target, centre_mm=centre_mm)
+        return prediction.to_labels(grid, self.bone_ids(target))[0]
+
+    def prediction(
+        self, radiographs: dict[str, Radiograph], *, target: str = "", centre_mm: ArrayLike | None = None
+    ) -> tuple[Prediction, Grid]:
+        """What the network answers for one patient, and the working grid.
 
         Args:
             radiographs: by view, in any order the architecture allows.
@@ -83,19 +148,47 @@ class Reconstructor:
             ConfigError: the target is missing or of another anatomy, or views do not fit.
             GeometryError: the grid is not in the pictures.
         """
-        ids = self.bone_ids(target)
-        centre = meeting_point([r.camera for r in radiographs.values()]) if centre_mm is None else np.asarray(centre_mm)
-        grid = self.card.grid_at(centre)
-        pictures = [resized(r, self.card.image_shape) for r in radiographs.values()]
+        self.bone_ids(target)
+        grid = self.card.grid_at(self.centre_mm(radiographs, centre_mm))
+        pictures = [resized(cut_to_grid(r, grid), self.card.image_shape) for r in radiographs.values()]
         for view, picture in zip(radiographs, pictures, strict=True):
             _require_in_picture(view, picture.camera, grid.centre_mm)
-        matrices = [camera_matrices(p.camera, grid) for p in pictures]
-        batch = Batch(
-            images=torch.from_numpy(np.stack([standardised(p.line_integrals) for p in pictures]))[None, :, None],
-            projections=torch.from_numpy(np.stack([p for p, _ in matrices]))[None],
-            depths=torch.from_numpy(np.stack([d for _, d in matrices]))[None],
+        shown = network_input(dict(zip(radiographs, pictures, strict=True)), grid)
+        return self.runtime(as_learnt(shown, [picture.camera for picture in pictures], self.card)), grid
+
+    def must_mirror(self, target: str) -> bool:
+        """Whether the checkpoint knows the other side of the target only and is shown a mirror image."""
+        known = side_of(self.card)
+        return bool(target and known) and bone_side(target) not in ("none", known)
+
+    @staticmethod
+    def centre_mm(radiographs: dict[str, Radiograph], centre_mm: ArrayLike | None = None) -> NDArray[np.float64]:
+        """Middle of the working grid: as given, or where the central rays pass closest."""
+        if centre_mm is not None:
+            return np.asarray(centre_mm, dtype=float)
+        return meeting_point([r.camera for r in radiographs.values()])
+
+    def _through_the_mirror(
+        self, radiographs: dict[str, Radiograph], target: str, centre_mm: NDArray[np.float64]
+    ) -> Reconstruction:
+        """What the mirror image of the patient gives, reflected back."""
+        x_mm = float(centre_mm[0])
+        mirrored = {view: mirrored_radiograph(r, x_mm) for view, r in radiographs.items()}
+        seen = self(mirrored, target=other_side(target), centre_mm=centre_mm)
+        labels = mirrored_labels(seen.labels, x_mm)
+        volume = seen.intensities
+        if volume is not None:
+            volume = Volume(np.ascontiguousarray(volume.data[::-1]), labels.grid)
+        return replace(
+            seen,
+            labels=labels,
+            meshes={other_side(name): mirrored_mesh(mesh, x_mm) for name, mesh in seen.meshes.items()},
+            warnings=(
+                *_warnings(labels, self.bone_ids(target), radiographs, self.card),
+                *([DEMONSTRATION] if self.is_demonstration else []),
+            ),
+            intensities=volume,
         )
-        return self.network(batch).to_labels(grid, ids)[0]
 
     def bone_ids(self, target: str) -> tuple[int, ...]:
         """Label ids in class order."""
@@ -165,6 +258,8 @@ def _warnings(
         cut = [side for side, face in faces.items() if (face == i).any()]
         if cut:
             out.append(f"{bone_name(i)} is cut by the grid ({', '.join(cut)})")
+    for name, sizes in fragments(labels).items():
+        out.append(f"{name} has {len(sizes)} loose fragment(s) of {', '.join(map(str, sizes[:5]))} voxels")
     angles = _angles_between(radiographs)
     if angles and min(angles) < 20:
         out.append(f"views are only {min(angles):.0f} degrees apart; depth is poorly determined")
@@ -189,8 +284,11 @@ def write_reconstruction(
     formats: tuple[str, ...] = ("stl",),
     force: bool = False,
     inputs: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write a reconstruction as a case folder (its labels are the prediction) with meshes and run.json.
+
+    `more` are further entries of run.json.
 
     Raises:
         InputError: the folder holds a run already and `force` is not given.
@@ -206,6 +304,12 @@ def write_reconstruction(
     for name, mesh in result.meshes.items():
         for kind in formats:
             write_mesh(out / "meshes" / f"{name}.{kind}", mesh)
+    together = formats if len(result.meshes) > 1 else ()
+    for kind in together:
+        write_meshes(out / "meshes" / f"{TOGETHER}.{kind}", result.meshes)
+    (out / INTENSITIES).unlink(missing_ok=True)
+    if result.intensities is not None:
+        write_volume(out / INTENSITIES, result.intensities)
     provenance = {"made_by": "boneray reconstruct", "labels_are": "prediction", "model": card.model}
     write_case(
         out,
@@ -223,6 +327,7 @@ def write_reconstruction(
     )
     run = {
         "schema": "boneray/run/1",
+        "purpose": RESEARCH_USE,
         "command": "reconstruct",
         "case": case_id,
         "anatomy": card.anatomy,
@@ -231,11 +336,17 @@ def write_reconstruction(
         "bones": {bone_name(i): int((result.labels.data == i).sum()) for i in result.labels.ids},
         "frame": "RAS+ mm",
         "grid": result.labels.grid.to_dict(),
-        "meshes": [f"meshes/{name}.{kind}" for name in result.meshes for kind in formats],
+        "meshes": [
+            *(f"meshes/{name}.{kind}" for name in result.meshes for kind in formats),
+            *(f"meshes/{TOGETHER}.{kind}" for kind in together),
+        ],
         "warnings": list(result.warnings),
         "seconds": round(result.seconds, 3),
         "inputs": inputs or {},
-        "versions": {"boneray": __version__, "torch": torch.__version__},
+        **(more or {}),
+        "versions": versions(),
     }
+    if result.intensities is not None:
+        run["intensities"] = {"file": INTENSITIES, "unit": "HU", **result.scale}
     write_json(out / "run.json", run)
     return run

@@ -1,16 +1,22 @@
-"""Where radiographs come from: a case folder, or pictures with a camera file."""
+"""Where radiographs come from: a case folder, or a person's own films; and where the answer goes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from boneray.core.errors import InputError
-from boneray.core.radiograph import Radiograph
-from boneray.io.cameras import read_cameras
 from boneray.io.case_folder import read_case
 from boneray.io.files import prepare_output, read_json
-from boneray.io.images import read_picture
+from boneray.reconstruction.answer import PLAIN, Wishes, answered
+from boneray.reconstruction.calibration import Calibration, calibration_of
+from boneray.reconstruction.radiographs import (
+    LoadedRadiographs,
+    LoadedView,
+    Values,
+    load_radiographs,
+)
 from boneray.reconstruction.reconstruct import Reconstructor, write_reconstruction
 
 
@@ -20,83 +26,105 @@ def reconstruct_case(
     checkpoint: str,
     out: Path,
     bone: str = "",
-    centre_mm: tuple[float, ...] | None = None,
+    wishes: Wishes = PLAIN,
     formats: tuple[str, ...] = ("stl",),
     force: bool = False,
+    reconstructor: Reconstructor | None = None,
 ) -> dict[str, Any]:
     """Reconstruct a case folder from its radiographs; its labels are not looked at. Returns run.json."""
     case = read_case(folder, with_ct=False)
     if not case.radiographs:
         raise InputError(f"case {folder} holds no radiograph")
-    reconstructor = Reconstructor.load(checkpoint)
+    reconstructor = reconstructor or Reconstructor.load(checkpoint)
     reconstructor.require_anatomy(case.anatomy)
-    target = bone or case.target
-    reconstructor.bone_ids(target)
-    _prepare(out, force=force)
-    result = reconstructor(case.radiographs, target=target, centre_mm=centre_mm)
-    return write_reconstruction(
-        out,
-        result,
-        reconstructor.card,
+    loaded = LoadedRadiographs(
+        {
+            view: LoadedView(r, f"{view}.png", "case", "line integrals" if r.scaled else "display")
+            for view, r in case.radiographs.items()
+        }
+    )
+    return reconstruct_loaded(
+        loaded,
+        reconstructor,
+        checkpoint=checkpoint,
+        out=out,
         case_id=case.case_id,
-        radiographs=case.radiographs,
-        target=target,
+        bone=bone or case.target,
+        wishes=wishes,
         formats=formats,
         force=force,
-        inputs={"case": case.case_id, "checkpoint": checkpoint},
+        inputs={"case": case.case_id},
     )
 
 
 def reconstruct_files(
     files: dict[str, Path],
-    camera_file: Path | None,
+    cameras: Sequence[Path] = (),
     *,
     checkpoint: str,
     out: Path,
     bone: str = "",
-    centre_mm: tuple[float, ...] | None = None,
+    sdd_mm: float | None = None,
+    sod_mm: float | None = None,
+    pixel_mm: float | None = None,
+    values: Values = "auto",
+    wishes: Wishes = PLAIN,
     formats: tuple[str, ...] = ("stl",),
     force: bool = False,
+    reconstructor: Reconstructor | None = None,
+    case_id: str = "",
 ) -> dict[str, Any]:
-    """Reconstruct from pictures by view name with a camera file. Returns run.json.
-
-    Raises:
-        InputError: no picture, no camera file, or a view without camera.
-    """
-    if not files:
-        raise InputError("nothing to reconstruct: give a case folder, or --ap and --lat with --camera")
-    if camera_file is None:
-        raise InputError("no camera file: give the geometry of the views with --camera cameras.json")
-    cameras = read_cameras(camera_file)
-    missing = [view for view in files if view not in cameras]
-    if missing:
-        raise InputError(f"camera file {camera_file} has no view {', '.join(missing)}; it has {', '.join(cameras)}")
-    radiographs = {
-        view: Radiograph(read_picture(path, f"{view} radiograph"), cameras[view], scaled=False)
-        for view, path in files.items()
-    }
-    reconstructor = Reconstructor.load(checkpoint)
-    reconstructor.bone_ids(bone)
-    _prepare(out, force=force)
-    result = reconstructor(radiographs, target=bone, centre_mm=centre_mm)
-    return write_reconstruction(
-        out,
-        result,
-        reconstructor.card,
-        case_id=out.resolve().name,
-        radiographs=radiographs,
-        target=bone,
+    """Reconstruct from films by view name (see `load_radiographs`). Returns run.json."""
+    loaded = load_radiographs(files, cameras=cameras, sdd_mm=sdd_mm, sod_mm=sod_mm, pixel_mm=pixel_mm, values=values)
+    reconstructor = reconstructor or Reconstructor.load(checkpoint)
+    return reconstruct_loaded(
+        loaded,
+        reconstructor,
+        checkpoint=checkpoint,
+        out=out,
+        case_id=case_id or out.resolve().name,
+        bone=bone,
+        wishes=wishes,
         formats=formats,
         force=force,
-        inputs={
-            **{view: path.name for view, path in files.items()},
-            "camera": camera_file.name,
-            "checkpoint": checkpoint,
-        },
+        inputs={"cameras": [camera.name for camera in cameras]},
     )
 
 
-def _prepare(out: Path, *, force: bool) -> None:
+def reconstruct_loaded(
+    loaded: LoadedRadiographs,
+    reconstructor: Reconstructor,
+    *,
+    checkpoint: str,
+    out: Path,
+    case_id: str,
+    bone: str = "",
+    wishes: Wishes = PLAIN,
+    formats: tuple[str, ...] = ("stl",),
+    force: bool = False,
+    inputs: dict[str, Any] | None = None,
+    calibration: Calibration | None = None,
+) -> dict[str, Any]:
+    """Answer one patient and write the case folder with meshes and run.json, which is returned."""
+    reconstructor.bone_ids(bone)
+    require_writable(out, force=force)
+    calibration = calibration or calibration_of(checkpoint)
+    answer = answered(reconstructor, loaded, target=bone, calibration=calibration, wishes=wishes)
+    return write_reconstruction(
+        out,
+        answer.result,
+        reconstructor.card,
+        case_id=case_id,
+        radiographs=loaded.radiographs,
+        target=bone,
+        formats=formats,
+        force=force,
+        inputs={**(inputs or {}), "views": loaded.to_dict(), "checkpoint": str(checkpoint)},
+        more={**answer.to_dict(), **reconstructor.about()},
+    )
+
+
+def require_writable(out: Path, *, force: bool) -> None:
     """The output folder; one that holds a reference case or a data set is refused even with `force`."""
     if (out / "dataset.json").exists():
         raise InputError(f"output {out} is a data set; choose another folder")

@@ -37,9 +37,9 @@ def run_demo(
     shown: list[ReportCase] = []
     rows: list[HeldOutRow] = []
     for anatomy in ANATOMIES:
-        reconstructor = Reconstructor.load(f"{MODEL}_{anatomy}")
+        reconstructor = Reconstructor.load(f"{MODEL}-{anatomy}")
         shown.append(_show(reconstructor, anatomy, out if anatomy == ANATOMIES[0] else out / anatomy, out, say))
-        name = f"mean_shape_{anatomy}"
+        name = f"mean_shape-{anatomy}"
         baseline = Reconstructor.load(name) if name in packaged_checkpoints() else None
         say(f"{anatomy}: measuring the error on {patients} patients never trained on")
         rows += held_out_study(reconstructor, baseline, seed=HELD_OUT_SEED, patients=patients, progress=progress)

@@ -1,4 +1,4 @@
-"""The Lightning shell: loss, optimiser, schedule in steps, averaged weights, validation Dice."""
+"""The Lightning shell: loss, optimiser, schedule in steps, averaged weights, validation score."""
 
 from __future__ import annotations
 
@@ -11,19 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from boneray.losses.registry import training_loss
-from boneray.models.batch import Batch
+from boneray.models.batch import Batch, Kind
 from boneray.models.registry import Recipe
+from boneray.training.scores import SCORES, class_dice
+
+__all__ = ["Averaging", "TrainingModule", "average", "class_dice", "warm_cosine"]
 
 
 class TrainingModule(lightning.LightningModule):
-    """Trains `network` by `recipe`; `averaged` holds the exponential mean of its weights."""
+    """Trains `network` by `recipe` on references of one kind; `averaged` holds the exponential mean of its weights."""
 
-    def __init__(self, network: nn.Module, recipe: Recipe) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, learns: Kind = "labels") -> None:
         super().__init__()
         self.network = network
         self.averaged = copy.deepcopy(network).requires_grad_(False)
         self.recipe = recipe
-        self._dice: list[Tensor] = []
+        self.learns: Kind = learns
+        self.score = SCORES[learns]
+        self._scores: list[Tensor] = []
 
     @property
     def best_network(self) -> nn.Module:
@@ -31,21 +36,19 @@ class TrainingModule(lightning.LightningModule):
         return self.averaged if self.recipe.ema > 0 else self.network
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        assert batch.classes is not None
         if self.recipe.stages:
             self._enter_stage()
-        loss = training_loss(self.recipe.loss, self.network(batch), batch.classes)
+        loss = training_loss(self.recipe.loss, self.network(batch), batch.reference(self.learns), learns=self.learns)
         self.log("loss", loss, prog_bar=True, batch_size=len(batch.images))
         return loss
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        assert batch.classes is not None
         self.best_network.eval()
-        self._dice.append(class_dice(self.best_network(batch).class_map(), batch.classes))
+        self._scores.append(self.score.of(self.best_network(batch), batch.reference(self.learns)))
 
     def on_validation_epoch_end(self) -> None:
-        self.log("validation_dice", torch.cat(self._dice).nanmean(), prog_bar=True)
-        self._dice.clear()
+        self.log(self.score.key, torch.cat(self._scores).nanmean(), prog_bar=True)
+        self._scores.clear()
 
     def configure_optimizers(self) -> dict[str, Any]:  # type: ignore[override]
         recipe = self.recipe
@@ -82,9 +85,22 @@ def warm_cosine(step: int, recipe: Recipe) -> float:
     warm = max(1, round(recipe.warmup_fraction * recipe.steps))
     if step < warm:
         return (step + 1) / warm
+    if recipe.schedule == "sgdr":
+        return warm_restarts(step - warm, recipe.steps - warm, recipe.restarts)
     if recipe.schedule == "constant":
         return 1.0
     return 0.5 * (1.0 + math.cos(math.pi * min(1.0, (step - warm) / max(1, recipe.steps - warm))))
+
+
+def warm_restarts(step: int, steps: int, cycles: int) -> float:
+    """Share of the rate at a step of so many, in `cycles` cosines that each last twice as long as the one before.
+
+    Source: Loshchilov and Hutter 2017, SGDR, with T_mult = 2; T_0 is then steps / (2^cycles - 1).
+    """
+    first = steps / (2**cycles - 1)
+    cycle = min(cycles - 1, int(math.log2(max(step, 0) / first + 1)))
+    done = (step - first * (2**cycle - 1)) / (first * 2**cycle)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, done))))
 
 
 @torch.no_grad()
@@ -95,13 +111,3 @@ def average(averaged: nn.Module, network: nn.Module, *, decay: float) -> None:
             old.lerp_(new.to(old.dtype), 1.0 - decay)
         else:
             old.copy_(new)
-
-
-def class_dice(prediction: Tensor, reference: Tensor) -> Tensor:
-    """Dice of each case and class in (B, I, J, K) class maps; NaN for a class absent in both."""
-    rows = []
-    for c in range(1, int(max(prediction.max(), reference.max(), torch.tensor(1))) + 1):
-        p, r = prediction == c, reference == c
-        both = (p & r).sum((1, 2, 3)).float()
-        rows.append(2 * both / (p.sum((1, 2, 3)) + r.sum((1, 2, 3))))
-    return torch.stack(rows, dim=1).flatten()

@@ -15,12 +15,14 @@ from boneray.core.config import Settings
 from boneray.core.errors import DataError
 from boneray.core.grid import Grid
 from boneray.datasets.augmentation import copies_in, with_copies
-from boneray.datasets.splits import read_splits, split_by_patient, split_hash
+from boneray.datasets.splits import k_fold, read_splits, split_by_patient, split_hash
 from boneray.io.case_folder import case_folders, read_description
 from boneray.models.checkpoint import TARGET, CheckpointCard
 from boneray.models.registry import Recipe
 from boneray.training.cache import cached_cases
 from boneray.training.samples import TrainingCase, load_training_case
+
+FOLDS = 5
 
 
 class TrainSettings(Settings):
@@ -29,7 +31,9 @@ class TrainSettings(Settings):
     `model`: settings of the network; `views`: names in order, empty for those of the data;
     `image_shape`: pictures as the network sees them, null for twice the grid; `overfit`:
     validate on the training cases, for proofs of capacity only; `cache`: folder for a copy of the
-    cases that is mapped into memory, for data sets that do not fit into it or load slowly.
+    cases that is mapped into memory, for data sets that do not fit into it or load slowly; `fold`:
+    which of the data set's folds is tested, from 1 on (see `fold_of`); `init_from`: checkpoint
+    whose weights are started from.
     """
 
     model: dict[str, Any] = Field(default_factory=dict)
@@ -40,16 +44,22 @@ class TrainSettings(Settings):
     validation_share: float = Field(0.1, gt=0, lt=1)
     overfit: bool = False
     cache: Path | None = None
+    fold: int | None = Field(None, ge=1)
+    init_from: str = ""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Case folders by id, their parts, the card of the checkpoint to be, and where cases are cached."""
+    """Case folders by id, their parts, the card of the checkpoint to be, and where cases are cached.
+
+    `steps`: optimiser steps, which a recipe may state in epochs.
+    """
 
     folders: dict[str, Path]
     parts: dict[str, list[str]]
     card: CheckpointCard
     cache: Path | None = None
+    steps: int = 0
 
     def load(self, part: str) -> Sequence[TrainingCase]:
         """The cases of a part, all on the working grid: in memory, or mapped from the cache."""
@@ -78,13 +88,34 @@ def plan(model: str, data: Path, settings: TrainSettings, *, frozen: Path | None
     described = {name: read_description(folder) for name, folder in folders.items()}
     parts = _parts(data, described, settings, frozen)
     card = _card(model, settings, [described[c] for part in ("train", "validation") for c in parts[part]])
+    steps = settings.recipe.steps_for(len(parts["train"]))
     facts = {
-        "recipe": settings.recipe.model_dump(),
+        "recipe": {**settings.recipe.model_dump(), "steps": steps},
         "seed": settings.seed,
         "data": data.name,
         "split_sha256": split_hash(parts),
     }
-    return Plan(folders, parts, replace(card, training=facts), settings.cache)
+    return Plan(folders, parts, replace(card, training=facts), settings.cache, steps)
+
+
+def fold_of(data: Path, patients: dict[str, str], fold: int) -> dict[str, list[str]]:
+    """The parts of one fold: those frozen in `data`/folds, otherwise of five made from the patients alone.
+
+    The second are the same for every seed of a run, so that runs of one fold can be compared.
+
+    Raises:
+        DataError: no such fold, or too few patients.
+    """
+    files = data / "folds"
+    if files.is_dir():
+        file = files / f"{fold}.json"
+        if not file.is_file():
+            known = ", ".join(sorted(found.stem for found in files.glob("*.json")))
+            raise DataError(f"{files} has no fold {fold}; it holds {known}")
+        return read_splits(file)
+    if fold > FOLDS:
+        raise DataError(f"fold {fold} does not exist: {data} has no folds of its own, and {FOLDS} are made then")
+    return k_fold(patients, folds=FOLDS, seed=0)[fold - 1]
 
 
 def _parts(
@@ -93,12 +124,17 @@ def _parts(
     if frozen is None and settings.overfit:
         return {"train": list(described), "validation": list(described), "test": []}
     file = frozen or data / "splits.json"
-    if not file.is_file():
-        copy_of = copies_in(described.values())
-        patients = {name: str(values["patient_id"]) for name, values in described.items() if name not in copy_of}
+    copy_of = copies_in(described.values())
+    patients = {name: str(values["patient_id"]) for name, values in described.items() if name not in copy_of}
+    if frozen is None and settings.fold is not None:
+        file, parts = data / "folds", fold_of(data, patients, settings.fold)
+        if not file.is_dir():
+            return with_copies(parts, copy_of)
+    elif not file.is_file():
         made = split_by_patient(patients, seed=settings.seed, validation=settings.validation_share)
         return with_copies(made, copy_of)
-    parts = read_splits(file, shared=settings.overfit)
+    else:
+        parts = read_splits(file, shared=settings.overfit)
     lost = sorted({c for ids in parts.values() for c in ids} - set(described))
     if lost:
         raise DataError(f"split file {file} names case {lost[0]}, which is not in {data}")

@@ -28,12 +28,15 @@ from boneray.core.config import load_settings
 from boneray.core.errors import ConfigError, InputError
 from boneray.core.seeds import derived_seed
 from boneray.datasets.splits import split_hash, write_splits
+from boneray.io.case_folder import case_folders, read_description
 from boneray.io.files import prepare_output, read_json, require_free, write_json
-from boneray.losses.registry import LOSSES
-from boneray.models.checkpoint import CheckpointCard, build_network, save_checkpoint
-from boneray.models.registry import MODELS
+from boneray.losses.registry import fitting_loss
+from boneray.models.checkpoint import CheckpointCard, build_network, find_checkpoint, save_checkpoint
+from boneray.models.registry import MODELS, Recipe
+from boneray.models.transfer import initialise_from
 from boneray.training.plan import Plan, TrainSettings, plan
-from boneray.training.samples import Samples, TrainingCase, collate
+from boneray.training.processes import Process, this_process
+from boneray.training.samples import Samples, TrainingCase, collate, learn_scale, one_reference
 
 SCHEMA = "boneray/training/1"
 Say = Callable[[str], None]
@@ -45,8 +48,10 @@ def train(
     *,
     data: Path,
     out: Path,
-    recipe: Path | None = None,
+    recipe: Path | str | None = None,
     overrides: tuple[str, ...] = (),
+    init_from: str | Path | None = None,
+    fold: int | None = None,
     resume: bool = False,
     force: bool = False,
     device: str = "auto",
@@ -55,32 +60,50 @@ def train(
     """Train `model` on the cases below `data`; returns what run.json says at the end.
 
     Everything is checked before anything is written. With `resume` the settings and the split of
-    the run in `out` hold.
+    the run in `out` hold. In one of several processes (see `training.processes`) each learns from
+    its share of every batch, and the first one writes.
 
+    Args:
+        recipe: name of a published recipe of the model, or a YAML file with settings that differ
+            from its own.
+        init_from: checkpoint whose weights are started from where their shapes agree.
+        fold: which fold is tested, from 1 on.
     Raises:
         ConfigError: unknown model or setting; DataError: cases that do not fit together;
         InputError: no data, or an output folder in the way.
     """
     accelerator = choose_accelerator(device)
+    model = MODELS.get(model).name
+    here = this_process()
+    told: list[str] = []
     if resume:
-        run, settings = _stopped_run(out, model, recipe, overrides)
+        changed = recipe is not None or overrides or init_from is not None or fold is not None
+        run, settings = _stopped_run(out, model, changed=bool(changed))
+        told = run.get("started_from", [])
         if run["finished"]:
             say("this run is finished already")
             return run
     else:
-        settings = _settings(model, recipe, overrides)
-        require_free(out, force=force)
+        settings = _settings(model, data, recipe, overrides, init_from, fold)
+        if here.first:
+            require_free(out, force=force)
+    _require_shares(settings.recipe, here)
     made = plan(model, data, settings, frozen=out / "splits.json" if resume else None)
+    settings = settings.model_copy(update={"recipe": settings.recipe.model_copy(update={"steps": made.steps})})
     say(f"{model}: {len(made.parts['train'])} training and {len(made.parts['validation'])} validation cases")
-    LOSSES.get(settings.recipe.loss)
+    fitting_loss(settings.recipe.loss, MODELS.get(model).value.learns)
     torch.manual_seed(derived_seed(settings.seed, "weights"))
     network = build_network(made.card)
     if not resume and hasattr(network, "initialise"):
-        for line in network.initialise():
-            say(line)
+        told += network.initialise()
+    if not resume and settings.init_from:
+        told += initialise_from(network, find_checkpoint(settings.init_from)).lines()
+    for line in told if not resume else ():
+        say(line)
     cases = {part: made.load(part) for part in ("train", "validation")}
-    run = _described(model, data, settings, made)
-    if not resume:
+    learn_scale(network, MODELS.get(model).value.learns, cases["train"])
+    run = _described(model, data, settings, made, told)
+    if not resume and here.first:
         prepare_output(out, force=force)
         _clear(out)
         write_splits(out / "splits.json", made.parts, seed=settings.seed)
@@ -90,7 +113,8 @@ def train(
     else:
         result = _in_one_pass(network, made.card, cases, out)
     run |= {"finished": True, "result": result}
-    write_json(out / "run.json", run)
+    if here.first:
+        write_json(out / "run.json", run)
     return run
 
 
@@ -110,19 +134,46 @@ def choose_accelerator(device: str) -> str:
     return device
 
 
-def _settings(model: str, recipe: Path | None, overrides: tuple[str, ...]) -> TrainSettings:
+def _settings(
+    model: str,
+    data: Path,
+    recipe: Path | str | None,
+    overrides: tuple[str, ...],
+    init_from: str | Path | None,
+    fold: int | None,
+) -> TrainSettings:
+    """The model's own recipe or a published one, then a file, then overrides; `recipe.steps` outdoes epochs."""
     spec = MODELS.get(model).value
-    base = {"recipe": spec.recipe.model_dump()}
-    settings = load_settings(TrainSettings, file=recipe, overrides=overrides, base=base)
+    base: dict[str, Any] = {"recipe": spec.recipe.model_dump()}
+    file = None
+    if recipe is not None and (Path(recipe).suffix in (".yaml", ".yml") or Path(recipe).is_file()):
+        file = Path(recipe)
+    elif recipe is not None:
+        named = spec.named_recipe(str(recipe))
+        anatomy = read_description(next(iter(case_folders(data))))["anatomy"]
+        base = {"recipe": named.for_anatomy(anatomy).model_dump(), "model": dict(named.settings)}
+    base |= {"init_from": str(init_from or ""), "fold": fold}
+    if any(o.startswith("recipe.steps=") for o in overrides):
+        overrides = ("recipe.epochs=null", *overrides)
+    settings = load_settings(TrainSettings, file=file, overrides=overrides, base=base)
     load_settings(type(spec.settings), base={**spec.settings.model_dump(), **settings.model})
     return settings
 
 
-def _stopped_run(
-    out: Path, model: str, recipe: Path | None, overrides: tuple[str, ...]
-) -> tuple[dict[str, Any], TrainSettings]:
-    if recipe is not None or overrides:
-        raise ConfigError("--resume goes on with the run's own settings; leave --set and --recipe away")
+def _require_shares(recipe: Recipe, here: Process) -> None:
+    """Several processes: every one gets as many cases of a batch, and all parameters learn from the start."""
+    if here.count > 1 and recipe.batch_size % here.count:
+        raise ConfigError(
+            f"a batch of {recipe.batch_size} cannot be shared by {here.count} processes; "
+            f"set recipe.batch_size to a multiple of {here.count}"
+        )
+    if here.count > 1 and recipe.stages:
+        raise ConfigError(f"a network that learns in stages ({', '.join(recipe.stages)}) is trained in one process")
+
+
+def _stopped_run(out: Path, model: str, *, changed: bool) -> tuple[dict[str, Any], TrainSettings]:
+    if changed:
+        raise ConfigError("--resume goes on with the run's own settings; leave the options that change them away")
     MODELS.get(model)
     run = read_json(out / "run.json", "run to resume")
     if run.get("schema") != SCHEMA:
@@ -132,12 +183,13 @@ def _stopped_run(
     return run, load_settings(TrainSettings, base=run["settings"])
 
 
-def _described(model: str, data: Path, settings: TrainSettings, made: Plan) -> dict[str, Any]:
+def _described(model: str, data: Path, settings: TrainSettings, made: Plan, told: list[str]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "command": "train",
         "model": model,
         "settings": settings.model_dump(),
+        "started_from": told,
         "data": str(data),
         "cases": {part: len(ids) for part, ids in made.parts.items()},
         "split_sha256": split_hash(made.parts),
@@ -148,8 +200,10 @@ def _described(model: str, data: Path, settings: TrainSettings, made: Plan) -> d
 
 
 def _in_one_pass(network: nn.Module, card: CheckpointCard, cases: Cases, out: Path) -> dict[str, Any]:
-    network.fit(torch.from_numpy(case.classes) for case in cases["train"])  # type: ignore[operator]
-    save_checkpoint(out / "best.safetensors", network, card)
+    learns = MODELS.get(card.model).value.learns
+    network.fit(one_reference(case, learns) for case in cases["train"])  # type: ignore[operator]
+    if this_process().first:
+        save_checkpoint(out / "best.safetensors", network, card)
     return {"steps": 0, "checkpoint": "best.safetensors"}
 
 
@@ -167,40 +221,52 @@ def _by_gradient(
     import lightning
     from lightning.pytorch.loggers import TensorBoardLogger
 
+    from boneray.training.finite import Finite
     from boneray.training.keeper import Keeper
     from boneray.training.module import Averaging, TrainingModule
+    from boneray.training.scores import SCORES
 
     recipe = settings.recipe
+    learns = MODELS.get(card.model).value.learns
     state = _saved_state(out, say) if resume else None
     shared = {"image_shape": card.image_shape, "class_names": card.classes, "recipe": recipe, "seed": settings.seed}
-    training = Samples(cases["train"], count=recipe.steps * recipe.batch_size, augment=True, **shared)  # type: ignore[arg-type]
-    validation = Samples(cases["validation"], count=len(cases["validation"]), augment=False, **shared)  # type: ignore[arg-type]
+    training = Samples(cases["train"], count=recipe.steps * recipe.batch_size, augment=True, learns=learns, **shared)  # type: ignore[arg-type]
+    validation = Samples(cases["validation"], count=len(cases["validation"]), augment=False, learns=learns, **shared)  # type: ignore[arg-type]
     every = max(1, recipe.steps // recipe.validations)
-    keeper = Keeper(out, card, every=every, say=say)
+    keeper = Keeper(out, card, every=every, say=say, score=SCORES[learns])
+    here = this_process()
+    precision = recipe.precision
+    if accelerator == "cpu" and precision == "16-mixed":
+        say("this recipe is of 16 bits; on the CPU it is trained with 32")
+        precision = "32-true"
     _quiet_lightning()
     trainer = lightning.Trainer(
         accelerator={"cuda": "gpu"}.get(accelerator, accelerator),
-        devices="auto" if accelerator == "cuda" else 1,
+        devices=here.count_on_node,
+        num_nodes=here.count // here.count_on_node,
+        strategy="ddp" if here.count > 1 else "auto",
         max_steps=recipe.steps,
-        precision=recipe.precision,
+        precision=precision,
         gradient_clip_val=recipe.gradient_clip or None,
         val_check_interval=every,
         check_val_every_n_epoch=None,
         num_sanity_val_steps=0,
-        callbacks=[Averaging(), keeper],
-        logger=TensorBoardLogger(out, name="tensorboard", version=""),
+        callbacks=[Finite(), Averaging(), keeper],
+        logger=TensorBoardLogger(out, name="tensorboard", version="") if here.first else False,
         log_every_n_steps=10,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=sys.stderr.isatty(),
+        enable_progress_bar=sys.stderr.isatty() and here.first,
         use_distributed_sampler=False,
     )
-    shell = TrainingModule(network, recipe)
+    if here.rank:  # what falls out of a network differs by process; its weights are those of the first one
+        torch.manual_seed(derived_seed(settings.seed, "process", here.rank))
+    shell = TrainingModule(network, recipe, learns)
     workers = 0 if accelerator == "cpu" else min(8, (os.cpu_count() or 2) - 1)
     loaders = (
         DataLoader(
             training,
-            batch_sampler=StepSampler(recipe.steps, recipe.batch_size, lambda: trainer.global_step),
+            batch_sampler=StepSampler(recipe.steps, recipe.batch_size, lambda: trainer.global_step, here),
             collate_fn=collate,
             num_workers=workers,
         ),
@@ -210,25 +276,33 @@ def _by_gradient(
     return {
         "steps": trainer.global_step,
         "checkpoint": "best.safetensors",
-        "validation_dice": keeper.best_dice,
+        keeper.score.key: keeper.best_score,
         "best_step": keeper.best_step,
     }
 
 
 class StepSampler(Sampler[list[int]]):
-    """Sample numbers of each optimiser step, starting where the run stands (so a resume continues)."""
+    """Sample numbers of each optimiser step, starting where the run stands (so a resume continues).
 
-    def __init__(self, steps: int, batch_size: int, step_now: Callable[[], int]) -> None:
+    Of several processes each draws its own share of a step's numbers, so that together they see
+    what one alone would.
+    """
+
+    def __init__(
+        self, steps: int, batch_size: int, step_now: Callable[[], int], process: Process | None = None
+    ) -> None:
         self.steps = steps
         self.batch_size = batch_size
         self.step_now = step_now
+        self.process = process or Process()
 
     def __len__(self) -> int:
         return self.steps
 
     def __iter__(self) -> Iterator[list[int]]:
         for step in range(self.step_now(), self.steps):
-            yield [step * self.batch_size + i for i in range(self.batch_size)]
+            numbers = range(step * self.batch_size, (step + 1) * self.batch_size)
+            yield list(numbers[self.process.rank :: self.process.count])
 
 
 def _saved_state(out: Path, say: Say) -> Path | None:
@@ -250,6 +324,7 @@ def _clear(out: Path) -> None:
 
 
 def _quiet_lightning() -> None:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
     warnings.filterwarnings("ignore", message=".*lightning.*")

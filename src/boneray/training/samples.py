@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from boneray.core.bones import bone
@@ -19,14 +19,18 @@ from boneray.core.errors import DataError
 from boneray.core.grid import Grid
 from boneray.core.radiograph import Radiograph
 from boneray.core.seeds import generator
-from boneray.core.volume import Volume
+from boneray.core.volume import LabelMap, Volume
 from boneray.datasets.augmentation import Change, changed_body, changed_pictures, drawn
+from boneray.datasets.intensities import isolated_bone, mean_scale, z_scores
 from boneray.io.case_folder import read_case
-from boneray.models.batch import Batch, camera_matrices, standardised
+from boneray.models.batch import Batch, Kind, camera_matrices, standardised
 from boneray.models.checkpoint import TARGET
 from boneray.models.registry import Recipe
+from boneray.projection.depth import depth_maps
+from boneray.projection.in_plane import augmented
 from boneray.projection.render import render
 from boneray.projection.resize import resized
+from boneray.training.stored_pairs import moved_alike
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,7 @@ class Samples(Dataset[Batch]):
         recipe: Recipe,
         seed: int,
         augment: bool,
+        learns: Kind = "labels",
     ) -> None:
         self.cases = cases
         self.count = count
@@ -133,6 +138,9 @@ class Samples(Dataset[Batch]):
         self.recipe = recipe
         self.seed = seed
         self.augment = augment
+        self.learns: Kind = learns
+        mix = recipe.cameras
+        self.as_stored = recipe.body is None and recipe.mirror == mix.jittered == mix.turned == 0
 
     def __len__(self) -> int:
         return self.count
@@ -140,7 +148,7 @@ class Samples(Dataset[Batch]):
     def __getitem__(self, n: int) -> Batch:
         if not self.augment:
             case = self.cases[n]
-            return to_sample(case.classes, case.grid, [resized(r, self.image_shape) for r in case.radiographs])
+            return self._sample(case, [resized(r, self.image_shape) for r in case.radiographs])
         rounds, position = divmod(n, len(self.cases))
         case = self.cases[generator(self.seed, "order", rounds).permutation(len(self.cases))[position]]
         rng = generator(self.seed, "sample", n)
@@ -152,14 +160,23 @@ class Samples(Dataset[Batch]):
             classes, ct = changed_body(case.classes, case.grid, case.ct, change)
             case = replace(case, classes=classes, ct=ct)
         radiographs = self._radiographs(case, rng, change)
-        pictures = [self._degraded(r, rng) for r in radiographs]
-        return to_sample(case.classes, case.grid, pictures)
+        classes, radiographs = moved_alike(
+            case.classes, case.grid, radiographs, self.recipe.stored_pairs,
+            seed=self.seed, case_id=case.case_id, number=n,
+        )  # fmt: skip
+        case = replace(case, classes=classes)
+        pictures = [self._degraded(augmented(r, self.recipe.randaugment, rng), rng) for r in radiographs]
+        return self._sample(case, pictures)
+
+    def _sample(self, case: TrainingCase, pictures: list[Radiograph]) -> Batch:
+        found = references(case, self.learns, camera=pictures[0].camera, bones=len(self.class_names))
+        return replace(to_sample(case.classes, case.grid, pictures), **found)
 
     def _radiographs(
         self, case: TrainingCase, rng: np.random.Generator, change: Change | None = None
     ) -> list[Radiograph]:
-        """Stored views without a CT; otherwise fresh ones from exact, jittered or turned cameras."""
-        if case.ct is None:
+        """Stored views without a CT or where nothing moves; otherwise fresh ones from jittered or turned cameras."""
+        if case.ct is None or self.as_stored:
             return [resized(r, self.image_shape) for r in case.radiographs]
         cameras = [r.camera.resized(self.image_shape) for r in case.radiographs]
         cameras = self._moved(cameras, case.grid, rng)
@@ -210,6 +227,40 @@ def to_sample(classes: NDArray[np.uint8] | None, grid: Grid, radiographs: list[R
     )
 
 
+def references(case: TrainingCase, learns: Kind, *, camera: Camera | None = None, bones: int = 1) -> dict[str, Tensor]:
+    """What a network of this kind learns from a case besides its class map, by field of `Batch`.
+
+    Depth maps are those of the first `bones` classes as `camera` sees them: all fronts, then all backs.
+    """
+    if learns == "depth_maps":
+        seen = camera or case.radiographs[0].camera
+        maps = depth_maps(LabelMap(np.ascontiguousarray(case.classes), case.grid), seen, range(1, bones + 1))
+        return {"depth_maps": torch.from_numpy(np.concatenate([maps.front_mm, maps.back_mm]))}
+    if learns == "intensities":
+        return {"intensities": torch.from_numpy(z_scores(_hu(case), case_id=case.case_id)[0])}
+    return {}
+
+
+def intensity_scale(case: TrainingCase) -> tuple[float, float]:
+    """Mean and SD in HU of a case's bone alone in air, by which its intensities are z-scored."""
+    return z_scores(_hu(case), case_id=case.case_id)[1:]
+
+
+def learn_scale(network: nn.Module, learns: Kind, cases: Sequence[TrainingCase]) -> None:
+    """Tell a network that learns intensities the mean and SD that undo its z-scores."""
+    if learns == "intensities":
+        network.set_scale(*mean_scale(intensity_scale(case) for case in cases))  # type: ignore[operator]
+
+
+def one_reference(case: TrainingCase, learns: Kind) -> Tensor:
+    """What a network of this kind learns from a case, for one that is fitted in one pass."""
+    return torch.from_numpy(case.classes) if learns == "labels" else references(case, learns)[learns]
+
+
+def _hu(case: TrainingCase) -> NDArray[np.float32]:
+    return isolated_bone(case.classes, case.grid, case.ct, case_id=case.case_id)
+
+
 def collate(samples: list[Batch]) -> Batch:
     """Stack samples into a batch."""
 
@@ -217,4 +268,4 @@ def collate(samples: list[Batch]) -> Batch:
         values = [getattr(sample, name) for sample in samples]
         return None if values[0] is None else torch.stack(values)
 
-    return Batch(stacked("images"), stacked("projections"), stacked("depths"), stacked("classes"))  # type: ignore[arg-type]
+    return Batch(**{name: stacked(name) for name in Batch.__dataclass_fields__})  # type: ignore[arg-type]

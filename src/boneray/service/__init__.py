@@ -1,0 +1,1 @@
+"""The command `reconstruct` behind HTTP: upload two radiographs, get a job, its progress, results and the viewer."""
