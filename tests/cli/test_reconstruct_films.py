@@ -57,9 +57,9 @@ def test_a_refusal_is_one_line_and_can_be_overruled(pictures, tmp_path, boneray)
 
 def test_the_centre_may_be_located(pictures, tmp_path, boneray):
     files, cameras, case = pictures
-    done = boneray("reconstruct", "--ap", files["ap"], "--lat", files["lat"], "--camera", cameras, "--bone", case.target,  # noqa: E501
-                   "--checkpoint", films.FEMUR, "--no-confidence", "--centre-mm", "auto", "--out", tmp_path / "out",
-                   "--json")  # fmt: skip
+    given = ["--ap", files["ap"], "--lat", files["lat"], "--camera", cameras, "--bone", case.target]
+    done = boneray("reconstruct", *given, "--checkpoint", films.FEMUR, "--no-confidence", "--centre-mm", "auto",
+                   "--out", tmp_path / "out", "--json")  # fmt: skip
     assert done.code == 0, done.err
     run = json.loads(done.out)
     assert run["centre"]["from"] == "auto" and np.linalg.norm(run["centre"]["mm"]) < 20

@@ -196,6 +196,7 @@ def zip_link():
         ("sym.tar.gz", tarred(link("a", "/etc", tarfile.SYMTYPE)), "a link or device"),
         ("hard.tar.gz", tarred(link("a", "/etc/passwd", tarfile.LNKTYPE)), "a link or device"),
     ],
+    ids=["out.zip", "abs.zip", "link.zip", "out.tar.gz", "sym.tar.gz", "hard.tar.gz"],
 )
 def test_archives_that_reach_outside_are_refused(server, tmp_path, name, content, words):
     source = tmp_path / name

@@ -8,7 +8,7 @@ from PIL import Image
 from boneray.core.errors import InputError
 from boneray.core.mesh import Mesh
 from boneray.io.images import read_picture, write_picture
-from boneray.io.meshes import FORMATS, read_mesh, write_mesh
+from boneray.io.meshes import FORMATS, read_mesh, write_mesh, write_meshes
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -46,3 +46,27 @@ def test_what_is_no_picture_is_one_clear_line(tmp_path, content):
     (tmp_path / "p.png").write_bytes(content)
     with pytest.raises(InputError, match="not a readable picture"):
         read_picture(tmp_path / "p.png")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_bones_together_keep_their_volume_and_say_what_they_are_for(tmp_path, kind):
+    boxes = [trimesh.creation.box((n, n, n), transform=np.diag([1.0, 1, 1, 1])) for n in (4.0, 10.0)]
+    meshes = {
+        name: Mesh(np.asarray(box.vertices) + 50 * n, np.asarray(box.faces))
+        for n, (name, box) in enumerate(zip(("sacrum", "femur_left"), boxes, strict=True))
+    }
+    path = write_meshes(tmp_path / f"bones.{kind}", meshes)
+    assert read_mesh(path).volume_mm3 == pytest.approx(64.0 + 1000.0, rel=1e-5)
+    raw = path.read_bytes()
+    assert b"not a medical device" in raw
+    if kind in ("obj", "glb"):
+        assert b"sacrum" in raw and b"femur_left" in raw
+    if kind == "glb":
+        scene = trimesh.load(path)
+        assert sorted(scene.geometry) == ["femur_left", "sacrum"]
+        assert scene.geometry["sacrum"].volume == pytest.approx(64.0, rel=1e-5)
+
+
+def test_a_file_of_no_bone_is_not_written(tmp_path):
+    with pytest.raises(InputError, match="no bone"):
+        write_meshes(tmp_path / "bones.stl", {})

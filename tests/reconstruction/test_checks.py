@@ -1,6 +1,7 @@
 """What is refused, what is flagged, and what passes: phantoms, turned and swapped ones, real films."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from boneray.reconstruction.checks import (
     checks_of_films,
     checks_of_geometry,
     checks_of_pictures,
-    height_lag_mm,
+    heights,
     require,
 )
 from boneray.reconstruction.radiographs import LoadedRadiographs, LoadedView, load_radiographs
@@ -73,14 +74,30 @@ def test_heights_of_two_views_agree_or_do_not():
     case = films.femur(1)
     ap = case.radiographs["ap"]
     lat = case.radiographs["lat"]
-    assert abs(height_lag_mm([ap, lat], grid())) <= 2
+    assert abs(heights([ap, lat], grid())[0]) <= 2
     lift = np.eye(4)
     lift[2, 3] = 15.0
     higher = Radiograph(render(case.ct, lat.camera.moved(lift)).line_integrals, lat.camera)
-    assert abs(height_lag_mm([ap, higher], grid())) == pytest.approx(15, abs=2)
+    assert abs(heights([ap, higher], grid())[0]) == pytest.approx(15, abs=2)
     assert "disagree in height" in found({"ap": ap, "lat": higher}, case.target)["heights"].text
     tilted = Radiograph(lat.line_integrals, orbit_camera(90.0, cranial_deg=10.0, detector_shape=(128, 128)))
-    assert height_lag_mm([ap, tilted], grid()) is None
+    assert heights([ap, tilted], grid()) is None
+
+
+def test_films_of_two_patients_are_mostly_flagged_and_no_dice_is_promised():
+    sides = {side: [n for n in range(10) if films.femur(n).target == side] for side in ("femur_left", "femur_right")}
+    flagged = []
+    for side, numbers in sides.items():
+        for one, other in pairwise(numbers):
+            views = {"ap": films.exposed(films.femur(one))["ap"], "lat": films.exposed(films.femur(other))["lat"]}
+            flagged.append(bool(found(views, side)))
+    assert len(flagged) >= 6 and np.mean(flagged) >= 0.7, flagged
+    one, other = sides["femur_right"][:2]
+    views = {"ap": films.exposed(films.femur(one))["ap"], "lat": films.exposed(films.femur(other))["lat"]}
+    wishes = Wishes((0.0, 0.0, 0.0), anyway=True)
+    reconstructor, calibration = films.reconstructor(), films.calibration()
+    answer = answered(reconstructor, loaded(views), target="femur_right", calibration=calibration, wishes=wishes)
+    assert ("expected_dice" in answer.confidence["femur_right"]) == (not answer.findings)
 
 
 def test_files_of_other_people_parts_and_sides_are_refused():

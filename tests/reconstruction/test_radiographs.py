@@ -141,7 +141,7 @@ def test_a_film_that_says_nothing_of_its_view_is_taken_as_given(tmp_path):
     for keyword in ("ViewPosition", "PositionerPrimaryAngle", "PositionerSecondaryAngle", "DistanceSourceToPatient",
                     "EstimatedRadiographicMagnificationFactor"):  # fmt: skip
         delattr(dataset, keyword)
-    dataset.ImageLaterality, dataset.BodyPartExamined = "L", "Hip"
+    dataset.ImageLaterality, dataset.BodyPartExamined = "L", "HIP"
     dataset.save_as(path)
     loaded = load_radiographs({"ap": path})
     assert loaded.views["ap"].facts.laterality == "left" and loaded.views["ap"].facts.body_part == "HIP"

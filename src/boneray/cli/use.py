@@ -50,6 +50,10 @@ def reconstruct(
     confidence: Annotated[bool, typer.Option(help="Answer again from changed pictures to say how sure it is.")] = True,
     anyway: Annotated[bool, typer.Option("--anyway", help="Answer even where a check refuses.")] = False,
     mesh: Annotated[str, typer.Option(help="Mesh formats: stl,ply,obj,glb.")] = "stl",
+    dicom: Annotated[bool, typer.Option("--dicom", help="Also DICOM-SEG and encapsulated STL, in dicom/.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Also measurements.json.")] = False,
+    page: Annotated[bool, typer.Option("--report", help="Also report.html and preview.png.")] = False,
+    runtime: Annotated[str, typer.Option(help="What runs the network: auto, onnx, torch or torch-bf16.")] = "auto",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -61,6 +65,7 @@ def reconstruct(
     from boneray.reconstruction.answer import Wishes
     from boneray.reconstruction.levels import reconstruct_levels
     from boneray.reconstruction.many import is_many, reconstruct_many
+    from boneray.reconstruction.reconstruct import Reconstructor
     from boneray.reconstruction.sources import reconstruct_case, reconstruct_files
 
     centre = numbers(centre_mm, 3, "--centre-mm") if centre_mm not in ("", "auto") else centre_mm or None
@@ -70,29 +75,27 @@ def reconstruct(
     geometry: dict[str, Any] = {"sdd_mm": sdd_mm, "sod_mm": sod_mm, "pixel_mm": pixel_mm, "values": values}
     if source is not None and (films or camera):
         raise InputError("give either a case, a folder or a CSV, or --ap, --lat and --view, not both")
+    shared: dict[str, Any] = {"checkpoint": checkpoint, "out": out, "formats": formats, "force": force}
+    if runtime != "auto":
+        shared["reconstructor"] = Reconstructor.load(checkpoint, runtime=runtime)
     if roi is not None:
-        run = reconstruct_levels(
-            films, camera or [], roi, checkpoint=checkpoint, out=out, force=force, anyway=anyway, formats=formats,
-            **geometry,
-        )  # fmt: skip
+        run = reconstruct_levels(films, camera or [], roi, anyway=anyway, **shared, **geometry)
     elif source is not None and is_many(source):
         told = nothing if as_json else say
         summary = reconstruct_many(
-            source, checkpoint=checkpoint, out=out, bone=bone, wishes=wishes, formats=formats, force=force, say=told,
-            progress=progress("patients"), **geometry,
-        )  # fmt: skip
+            source, bone=bone, wishes=wishes, say=told, progress=progress("patients"), **shared, **geometry
+        )
+        for row in summary["cases"]:
+            if row["status"] == "ok":
+                _added(out / row["case_id"], measure=measure, page=page, dicom=dicom)
         if as_json:
             show_json(summary)
         raise typer.Exit(1 if summary["failed"] else 0)
     elif source is not None:
-        run = reconstruct_case(
-            source, checkpoint=checkpoint, out=out, bone=bone, wishes=wishes, formats=formats, force=force
-        )
+        run = reconstruct_case(source, bone=bone, wishes=wishes, **shared)
     else:
-        run = reconstruct_files(
-            films, camera or [], checkpoint=checkpoint, out=out, bone=bone, wishes=wishes, formats=formats, force=force,
-            **geometry,
-        )  # fmt: skip
+        run = reconstruct_files(films, camera or [], bone=bone, wishes=wishes, **shared, **geometry)
+    _added(out, measure=measure, page=page, dicom=dicom)
     if as_json:
         show_json(run)
         return
@@ -101,6 +104,24 @@ def reconstruct(
     for warning in run["warnings"]:
         say(f"warning: {warning}")
     say(f"{', '.join(run['bones'])} in {out} ({run['seconds']:.1f} s)")
+
+
+def _added(folder: Path, *, measure: bool, page: bool, dicom: bool) -> None:
+    """Put beside a reconstruction what else was asked for."""
+    if measure:
+        from boneray.report.additions import add_measurements
+
+        add_measurements(folder)
+    if page:
+        from boneray.report.additions import add_preview
+        from boneray.report.folder import report_folder
+
+        add_preview(folder)
+        report_folder(folder, force=True)
+    if dicom:
+        from boneray.reconstruction.dicom_output import add_dicom
+
+        add_dicom(folder)
 
 
 def _films(ap: Path | None, lat: Path | None, views: list[str]) -> dict[str, Path]:

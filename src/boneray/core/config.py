@@ -84,7 +84,10 @@ def _first_problem(kind: type[Settings], error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         fields: Any = kind
         for part in problem["loc"][:-1]:
+            if isinstance(part, int) or str(part) not in fields.model_fields:
+                continue  # a place in a list or a key of a mapping
             inner = fields.model_fields[str(part)].annotation
+            inner = next((arg for arg in getattr(inner, "__args__", ()) if hasattr(arg, "model_fields")), inner)
             fields = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else fields
         return unknown_name("setting", where, [*fields.model_fields])
     return f"setting {where}: {problem['msg']}, got {problem.get('input')!r}"

@@ -311,7 +311,7 @@ def _distances(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> 
     if not detector:
         raise InputError(
             f"radiograph {path} lacks Distance Source to Detector (0018,1110); give source_detector_mm "
-            "(often 1000 to 2000)"
+            "(--sdd-mm), often 1000 to 2000"
         )
     patient = given.source_object_mm or number(dataset, "DistanceSourceToPatient")
     magnification = number(dataset, "EstimatedRadiographicMagnificationFactor")
@@ -326,8 +326,8 @@ def _distances(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> 
         )
     if not patient:
         raise InputError(
-            f"radiograph {path} lacks Distance Source to Patient (0018,1111); give source_object_mm, from the source "
-            f"to the middle of the body (less than the {detector:g} mm to the detector)"
+            f"radiograph {path} lacks Distance Source to Patient (0018,1111); give source_object_mm (--sod-mm), from "
+            f"the source to the middle of the body (less than the {detector:g} mm to the detector)"
         )
     if not 0 < patient < detector:
         raise GeometryError(
@@ -353,8 +353,7 @@ def _pitch(dataset: Dataset, path: Path, given: Given, notes: list[str]) -> tupl
     zero = any(_is_zero(dataset.get(keyword)) for keyword in ("ImagerPixelSpacing", "PixelSpacing"))
     raise InputError(
         f"radiograph {path} lacks Imager Pixel Spacing (0018,1164){' (it says 0, which is unknown)' if zero else ''}; "
-        f"give pixel_mm, the (row, column) pitch on the "
-        "detector"
+        "give pixel_mm (--pixel-mm), the (row, column) pitch on the detector"
     )
 
 

@@ -29,7 +29,7 @@ from boneray.core.purpose import RESEARCH_USE
 from boneray.core.volume import LabelMap
 from boneray.io.dicom_writing import _ds, _uid
 from boneray.io.files import write_atomic
-from boneray.io.meshes import stl_bytes
+from boneray.io.meshes import HEADER, stl_bytes
 
 LPS_FROM_RAS = np.diag([-1.0, -1.0, 1.0])
 IN_BONE = 1000
@@ -115,7 +115,7 @@ def segmentation(labels: LabelMap, carrier: list[Dataset], *, model: str, versio
 def encapsulated_stl(mesh: Mesh, name: str, case_id: str, number: int) -> Dataset:
     """The surface as an Encapsulated STL object; its vertices are in DICOM's frame (LPS), mm."""
     turned = Mesh(mesh.vertices_mm @ LPS_FROM_RAS, mesh.faces)
-    raw = stl_bytes(turned).replace(b"RAS mm", b"LPS mm", 1)
+    raw = stl_bytes(turned, HEADER.replace("RAS", "LPS"))
     dataset = _dataset(EncapsulatedSTLStorage, case_id, "stl", name, raw)
     dataset.SeriesInstanceUID = _uid("stl series", case_id)
     dataset.SeriesNumber, dataset.InstanceNumber = 3, number

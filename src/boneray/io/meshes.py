@@ -20,28 +20,29 @@ HEADER = f"boneray, RAS mm. {RESEARCH_USE}"
 
 def write_mesh(path: Path, mesh: Mesh) -> Path:
     """Write a mesh in the format of the file's suffix, atomically."""
-    kind = _format(path)
-    raw = _labelled(_body(mesh).export(file_type=kind), kind) if kind != "glb" else _glb({path.stem: mesh})
-    return write_atomic(path, lambda file: file.write_bytes(raw))
+    return write_meshes(path, {path.stem: mesh})
 
 
 def write_meshes(path: Path, meshes: Mapping[str, Mesh]) -> Path:
-    """Write several bones into one file: named and coloured parts in OBJ and GLB, one surface in STL and PLY."""
+    """Write several bones into one file: named parts in OBJ, coloured too in GLB, one surface in STL and PLY."""
     kind = _format(path)
     if not meshes:
         raise InputError(f"mesh file {path} would be empty; there is no bone to write")
     if kind == "glb":
         raw = _glb(meshes)
     elif kind == "obj":
-        raw = _labelled(_obj(meshes), kind)
+        raw = _obj(meshes)
     else:
-        raw = _labelled(_body(_joined(meshes)).export(file_type=kind), kind)
+        raw = (stl_bytes if kind == "stl" else _ply)(_joined(meshes))
     return write_atomic(path, lambda file: file.write_bytes(raw))
 
 
-def stl_bytes(mesh: Mesh) -> bytes:
-    """The mesh as a binary STL file."""
-    return _labelled(_body(mesh).export(file_type="stl"), "stl")
+def stl_bytes(mesh: Mesh, header: str = HEADER) -> bytes:
+    """The mesh as a binary STL file: 80 bytes of words, then 50 bytes per triangle."""
+    rows = np.zeros(len(mesh.faces), dtype=[("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
+    rows["normal"] = mesh.face_normals
+    rows["corners"] = mesh.vertices_mm[mesh.faces]
+    return header.encode()[:80].ljust(80) + np.uint32(len(rows)).astype("<u4").tobytes() + rows.tobytes()
 
 
 def read_mesh(path: Path) -> Mesh:
@@ -65,12 +66,6 @@ def read_mesh(path: Path) -> Mesh:
     return Mesh(np.asarray(surface.vertices, dtype=float), faces)
 
 
-def _body(mesh: Mesh) -> Any:
-    import trimesh
-
-    return trimesh.Trimesh(mesh.vertices_mm, mesh.faces, process=False)
-
-
 def _joined(meshes: Mapping[str, Mesh]) -> Mesh:
     """All surfaces as one, each with vertices of its own."""
     first = np.cumsum([0, *(len(mesh.vertices_mm) for mesh in meshes.values())])
@@ -78,14 +73,24 @@ def _joined(meshes: Mapping[str, Mesh]) -> Mesh:
     return Mesh(np.concatenate([mesh.vertices_mm for mesh in meshes.values()]), np.concatenate(faces))
 
 
-def _obj(meshes: Mapping[str, Mesh]) -> str:
-    lines, first = [], 1
+def _ply(mesh: Mesh) -> bytes:
+    """Binary PLY: vertices in 32-bit numbers, triangles."""
+    head = ["ply", "format binary_little_endian 1.0", f"comment {HEADER}", f"element vertex {len(mesh.vertices_mm)}"]
+    head += [f"property float {axis}" for axis in "xyz"]
+    head += [f"element face {len(mesh.faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    rows = np.zeros(len(mesh.faces), dtype=[("count", "u1"), ("corners", "<i4", 3)])
+    rows["count"], rows["corners"] = 3, mesh.faces
+    return "\n".join(head).encode() + mesh.vertices_mm.astype("<f4").tobytes() + rows.tobytes()
+
+
+def _obj(meshes: Mapping[str, Mesh]) -> bytes:
+    lines, first = [f"# {HEADER}"], 1
     for name, mesh in meshes.items():
         lines.append(f"o {name}")
         lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.vertices_mm]
         lines += [f"f {a} {b} {c}" for a, b, c in mesh.faces + first]
         first += len(mesh.vertices_mm)
-    return "\n".join(lines) + "\n"
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _glb(meshes: Mapping[str, Mesh]) -> bytes:
@@ -95,7 +100,7 @@ def _glb(meshes: Mapping[str, Mesh]) -> bytes:
 
     scene = trimesh.Scene()
     for name, mesh in meshes.items():
-        body = _body(mesh)
+        body = trimesh.Trimesh(mesh.vertices_mm, mesh.faces, process=False)
         red, green, blue = bone_colour(name)
         body.visual = trimesh.visual.TextureVisuals(
             material=trimesh.visual.material.PBRMaterial(name=name, baseColorFactor=(red, green, blue, 255))
@@ -106,17 +111,6 @@ def _glb(meshes: Mapping[str, Mesh]) -> bytes:
         tree["asset"]["extras"] = {"unit": "mm", "frame": "RAS+", "purpose": RESEARCH_USE}
 
     return bytes(export_glb(scene, tree_postprocessor=describe))
-
-
-def _labelled(data: str | bytes, kind: str) -> bytes:
-    """The file with HEADER where its format has room for words."""
-    raw = data.encode() if isinstance(data, str) else data
-    if kind == "stl":
-        return HEADER.encode()[:80].ljust(80) + raw[80:]
-    if kind == "obj":
-        return f"# {HEADER}\n".encode() + raw
-    line = raw.index(b"\n", raw.index(b"format")) + 1
-    return raw[:line] + f"comment {HEADER}\n".encode() + raw[line:]
 
 
 def _format(path: Path) -> str:

@@ -23,6 +23,7 @@ from boneray.models.batch import Batch
 from boneray.models.card import ONNX_SCHEMA, card_file, find_checkpoint, read_card_file
 from boneray.models.checkpoint import load_checkpoint
 from boneray.models.cost import sample_batch
+from boneray.models.registry import MODELS
 
 INPUTS = ("images", "projections", "depths")
 TOLERANCE = 1e-4
@@ -69,6 +70,7 @@ def export_onnx(checkpoint: str | Path, out: Path, *, force: bool = False) -> di
         "made_of": read_card_file(card_file(find_checkpoint(checkpoint)))[1],
         "inputs": {name: list(getattr(batch, name).shape) for name in INPUTS},
         "output": "logits",
+        "kind": MODELS.get(card.model).value.learns,
         "difference": difference,
         **vars(card),
     }

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
-from scipy import signal as filters
 
 from boneray.core.errors import ConfigError, InputError
 from boneray.core.registry import unknown_name
@@ -100,6 +99,8 @@ def scattered(intensity: NDArray, scatter: Scatter, pixel_mm: tuple[float, float
         scatter: how much, how wide.
         pixel_mm: (row, column) pitch of the detector.
     """
+    from scipy import signal as filters  # takes half a second to load
+
     primary = np.asarray(intensity, dtype=np.float64)
     potential = -primary * np.log(np.clip(primary, 1e-300, 1.0))
     for axis in (0, 1):

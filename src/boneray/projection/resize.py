@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
-from skimage.transform import resize
 
 from boneray.core.radiograph import Radiograph
 
@@ -19,6 +18,8 @@ def resized(radiograph: Radiograph, shape: tuple[int, int]) -> Radiograph:
         rows, columns = (int(f) for f in factors)
         small = values.reshape(shape[0], rows, shape[1], columns).mean(axis=(1, 3))
     else:
+        from skimage.transform import resize  # takes a quarter of a second to load
+
         sigma = [max(0.0, (f - 1) / 2) for f in factors]
         small = resize(ndimage.gaussian_filter(values, sigma), shape, order=1, mode="edge", anti_aliasing=False)
     return Radiograph(small.astype(np.float32), radiograph.camera.resized(shape), radiograph.scaled)

@@ -64,7 +64,7 @@ class Answer:
         result: labels, meshes, warnings (of the checks as well), seconds.
         findings: of all checks.
         agreement: by view, how well the bones explain it.
-        confidence: by bone, `overlap` of repeated answers and, with a calibration, `expected_dice`.
+        confidence: by bone, `overlap` of repeated answers and, where no check objects, `expected_dice`.
         centre: "given", "rays" or "auto".
         refinement: by bone what was changed; empty unless asked for.
         assumed: what had to be assumed of the geometry.
@@ -123,7 +123,9 @@ def answered(
     strange = any(finding.check in ("familiarity", "orientation") for finding in findings)
     findings += checks_of_result(result.labels, agreement, calibration, strange=strange)
     require(findings, anyway=wishes.anyway)
-    sure = _confidence(reconstructor, result.labels, radiographs, target, calibration) if wishes.confidence else {}
+    # what phantoms tell of the Dice holds for pictures like theirs alone
+    usual = None if findings else calibration
+    sure = _confidence(reconstructor, result.labels, radiographs, target, usual) if wishes.confidence else {}
     warnings = (*result.warnings, *require(findings, anyway=True), *(() if calibration else (NO_CALIBRATION,)))
     if where == "auto":
         warnings += (f"the bone's centre was located automatically at {np.round(centre, 1).tolist()} mm",)

@@ -28,7 +28,7 @@ from boneray.projection.render import Exposure, expose
 from boneray.projection.spectrum import Beam
 from boneray.reconstruction.agreement import agreements
 from boneray.reconstruction.calibration import Calibration
-from boneray.reconstruction.checks import CLEARER, height_lag_mm
+from boneray.reconstruction.checks import CLEARER, heights
 from boneray.reconstruction.confidence import overlaps
 from boneray.reconstruction.familiarity import PIXELS, Description, kind_of, readings, thumbnail
 from boneray.reconstruction.reconstruct import Reconstructor
@@ -49,7 +49,7 @@ class _Patient:
     """What one phantom adds."""
 
     pictures: list[tuple[str, NDArray]]
-    lag_mm: float | None
+    heights: tuple[float, float] | None
     agreement: float
     volume_cm3: float
     overlap: float
@@ -77,14 +77,15 @@ def calibrated(
     descriptions, held_out = _descriptions(good)
     flag, refuse = FLAGGED, REFUSED
     curve, reliability = _reliability(found)
-    lags = np.abs([one.lag_mm for one in good if one.lag_mm is not None])
+    level = np.array([one.heights for one in good if one.heights is not None]).reshape(-1, 2)
     volumes = np.array([one.volume_cm3 for one in good])
     return Calibration(
         checkpoint=name,
         descriptions=descriptions,
         flag=flag,
         refuse=refuse,
-        height_lag_mm=float(np.ceil(1.5 * np.percentile(lags, 99))) if len(lags) else np.inf,
+        height_lag_mm=float(np.ceil(1.5 * np.percentile(np.abs(level[:, 0]), 99))) if len(level) else np.inf,
+        height_alike=round(float(np.percentile(level[:, 1], 1)) - 0.05, 3) if len(level) else -1.0,
         agreement_low=round(float(np.percentile([one.agreement for one in good], 1)) * 0.8, 3),
         volume_cm3=(round(float(volumes.min()) / 1.5, 1), round(float(volumes.max()) * 1.5, 1)),
         confidence=curve,
@@ -110,7 +111,7 @@ def _patient(reconstructor: Reconstructor, seed: int, number: int) -> _Patient:
     bones = labels.ids
     return _Patient(
         [(kind_of(r.camera), thumbnail(r, grid, side)) for r in radiographs.values()],
-        height_lag_mm(list(radiographs.values()), grid),
+        heights(list(radiographs.values()), grid),
         float(np.mean([one.score for one in agreements(labels, radiographs).values()])) if bones else 0.0,
         float((labels.data > 0).sum()) * grid.voxel_volume_mm3 / 1000.0 / max(len(bones), 1),
         float(np.mean(list(sure.values()))) if sure else 0.0,

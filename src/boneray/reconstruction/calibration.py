@@ -28,6 +28,7 @@ class Calibration:
         descriptions: of pictures by kind (see `familiarity`).
         flag, refuse: strangeness from which pictures are flagged and refused.
         height_lag_mm: views that disagree in height by more are flagged.
+        height_alike: the least usual correlation of what two level views show by height.
         agreement_low: the least usual agreement of a result with its pictures.
         volume_cm3: least and most usual volume of a bone.
         confidence: points (mean overlap of repeated answers, expected Dice), both ascending; straight lines between.
@@ -40,6 +41,7 @@ class Calibration:
     flag: float
     refuse: float
     height_lag_mm: float
+    height_alike: float
     agreement_low: float
     volume_cm3: tuple[float, float]
     confidence: tuple[tuple[float, float], ...]
@@ -70,6 +72,7 @@ class Calibration:
                 float(values["flag"]),
                 float(values["refuse"]),
                 float(values["height_lag_mm"]),
+                float(values["height_alike"]),
                 float(values["agreement_low"]),
                 (float(values["volume_cm3"][0]), float(values["volume_cm3"][1])),
                 tuple((float(overlap), float(dice)) for overlap, dice in values["confidence"]),

@@ -137,11 +137,17 @@ def checks_of_pictures(
     if calibration is None:
         return found
     found += _strange(shown, calibration)
-    lag = height_lag_mm(list(radiographs.values()), grid)
-    if lag is not None and abs(lag) > calibration.height_lag_mm:
+    level = heights(list(radiographs.values()), grid)
+    if level is not None and abs(level[0]) > calibration.height_lag_mm:
         text = (
-            f"the views disagree in height by about {abs(lag):.0f} mm; do they belong together, and are their cameras "
-            "right?"
+            f"the views disagree in height by about {abs(level[0]):.0f} mm; do they belong together, and are their "
+            "cameras right?"
+        )
+        found.append(Finding("heights", "flag", text))
+    elif level is not None and level[1] < calibration.height_alike:
+        text = (
+            f"the views show different bodies at the same heights (correlation {level[1]:.2f}, usual from "
+            f"{calibration.height_alike:.2f}); do they belong together?"
         )
         found.append(Finding("heights", "flag", text))
     return found
@@ -217,11 +223,13 @@ def require(findings: Iterable[Finding], *, anyway: bool) -> tuple[str, ...]:
     return tuple(finding.text for finding in findings)
 
 
-def height_lag_mm(radiographs: list[Radiograph], grid: Grid) -> float | None:
-    """How much lower the second of two upright views shows the same body than the first, mm at the grid's centre.
+def heights(radiographs: list[Radiograph], grid: Grid) -> tuple[float, float] | None:
+    """How much lower the second of two upright views shows the same body than the first, and how alike it then is.
 
-    The sum of the line integrals over a row is the matter at that height, from whatever side it is seen. None unless
-    there are two level views, whose rows run across the body.
+    Returns:
+        (mm at the grid's centre, correlation of the heights' profiles), or None unless there are two level views,
+        whose rows run across the body. The sum of the line integrals over a row is the matter at that height, from
+        whatever side it is seen.
     """
     if len(radiographs) != 2 or any(r.camera.pose[2, 1] > LEVEL for r in radiographs):
         return None
@@ -233,7 +241,7 @@ def height_lag_mm(radiographs: list[Radiograph], grid: Grid) -> float | None:
         a = first[max(0, lag) : len(first) + min(0, lag)]
         b = second[max(0, -lag) : len(second) + min(0, -lag)]
         scores.append(float(np.corrcoef(a, b)[0, 1]))
-    return float((int(np.argmax(scores)) - most) * HEIGHT_STEP_MM)
+    return float((int(np.argmax(scores)) - most) * HEIGHT_STEP_MM), max(scores)
 
 
 def _height_profile(radiograph: Radiograph, grid: Grid) -> NDArray[np.float64]:

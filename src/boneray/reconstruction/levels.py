@@ -25,6 +25,7 @@ from boneray.core.bones import bone
 from boneray.core.camera import Camera
 from boneray.core.errors import ConfigError, DataError, InputError
 from boneray.core.grid import Grid
+from boneray.core.purpose import DEMONSTRATION
 from boneray.core.radiograph import Radiograph
 from boneray.core.volume import LabelMap
 from boneray.geometry.surface import faithful_meshes
@@ -157,6 +158,7 @@ def reconstruct_levels(
     formats: tuple[str, ...] = ("stl",),
     force: bool = False,
     anyway: bool = False,
+    reconstructor: Reconstructor | None = None,
 ) -> dict[str, Any]:
     """Reconstruct the levels of `roi` from whole films and write one spine. Returns run.json.
 
@@ -167,7 +169,7 @@ def reconstruct_levels(
         files, cameras=cameras, sdd_mm=sdd_mm, sod_mm=sod_mm, pixel_mm=pixel_mm, values=values, whole=True
     )
     places = read_regions(roi, list(files))
-    reconstructor = Reconstructor.load(checkpoint)
+    reconstructor = reconstructor or Reconstructor.load(checkpoint)
     if reconstructor.card.anatomy != "vertebra":
         raise ConfigError(f"--roi needs a checkpoint of one vertebra; this one shows {reconstructor.card.anatomy}")
     require_writable(out, force=force)
@@ -175,6 +177,8 @@ def reconstruct_levels(
     started = time.perf_counter()
     labels, more = spine_from_levels(reconstructor, loaded.radiographs, places, anyway=anyway)
     meshes = faithful_meshes(labels)
+    if reconstructor.is_demonstration:
+        more = (*more, DEMONSTRATION)
     result = Reconstruction(labels, meshes, (*warnings, *more), time.perf_counter() - started)
     return _written(out, result, reconstructor, loaded, checkpoint, roi, formats, force)
 
@@ -201,5 +205,6 @@ def _written(
         formats=formats,
         force=force,
         inputs={"views": loaded.to_dict(), "regions": roi.name, "checkpoint": str(checkpoint)},
-        more={"assumed": list(loaded.notes), "reprojection": {view: vars(one) for view, one in fit.items()}},
+        more={"assumed": list(loaded.notes), "reprojection": {view: vars(one) for view, one in fit.items()}}
+        | reconstructor.about(),
     )

@@ -75,6 +75,7 @@ def reconstruct_many(
     wishes: Wishes = PLAIN,
     formats: tuple[str, ...] = ("stl",),
     force: bool = False,
+    reconstructor: Reconstructor | None = None,
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[Iterator[Patient]], Iterator[Patient]] = iter,
 ) -> dict[str, Any]:
@@ -87,7 +88,6 @@ def reconstruct_many(
     patients = patients_of(source)
     find_checkpoint(checkpoint)
     given = {"sdd_mm": sdd_mm, "sod_mm": sod_mm, "pixel_mm": pixel_mm, "values": values}
-    reconstructor: Reconstructor | None = None
     rows = []
     for patient in progress(iter(patients)):
         folder = out / patient.case_id

@@ -59,7 +59,8 @@ class OnnxNetwork:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(raw, options, providers=["CPUExecutionProvider"])
         self._shapes = {one.name: tuple(one.shape) for one in self._session.get_inputs()}
-        self._fallback, self._other = fallback, None
+        self._fallback = fallback
+        self._other: Callable[[NetworkInput], Any] | None = None
 
     def __call__(self, given: NetworkInput) -> Any:
         """The scores of one patient."""
@@ -75,8 +76,8 @@ class OnnxNetwork:
                 f"this ONNX file takes {views} views and got {given.images.shape[1]}; give that number of radiographs, "
                 "or the .safetensors file"
             )
-        self._other = self._other or self._fallback()
-        return self._other(given)  # type: ignore[misc]
+        other = self._other = self._other or self._fallback()
+        return other(given)
 
 
 def onnx_file(checkpoint: Path) -> Path | None:
@@ -85,9 +86,9 @@ def onnx_file(checkpoint: Path) -> Path | None:
     about = card_file(file)
     if not file.is_file() or not about.is_file():
         return None
-    made_of = read_json(about, "ONNX description").get("made_of")
+    facts = read_json(about, "ONNX description")
     stated = read_json(checkpoint.with_suffix(".json"), "checkpoint description").get("sha256")
-    return file if made_of == stated else None
+    return file if facts.get("made_of") == stated and facts.get("kind") == "labels" else None
 
 
 def load_onnx(file: Path, fallback: Callable[[], Any] | None = None) -> tuple[OnnxNetwork, CheckpointCard]:
@@ -100,6 +101,9 @@ def load_onnx(file: Path, fallback: Callable[[], Any] | None = None) -> tuple[On
     if not is_installed():
         raise ConfigError("running ONNX files needs onnxruntime; install it with: pip install 'boneray[onnx]'")
     card, digest = read_card_file(card_file(file))
+    kind = read_json(card_file(file), "ONNX description").get("kind")
+    if kind != "labels":
+        raise ConfigError(f"checkpoint {file} gives {kind}, not scores of labels; give the .safetensors file")
     raw = file.read_bytes()
     if hashlib.sha256(raw).hexdigest() != digest:
         raise InputError(f"checkpoint {file} is damaged: its SHA-256 differs from the one in its JSON; export it again")

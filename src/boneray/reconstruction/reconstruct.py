@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,9 +44,8 @@ from boneray.reconstruction.sides import (
 if TYPE_CHECKING:
     from torch import nn
 
-    from boneray.models.batch import Prediction
-
 TOGETHER = "bones"
+ADDED = ("measurements.json", "preview.png", "report.html")  # of an earlier run they would be of other bones
 INTENSITIES = "intensities.nii.gz"
 
 
@@ -121,7 +121,7 @@ class Reconstructor:
             warnings.append(DEMONSTRATION)
         volume, scale = None, {}
         if hasattr(prediction, "to_volumes"):
-            volume, scale = prediction.to_volumes(grid)[0], prediction.scale()  # type: ignore[attr-defined]
+            volume, scale = prediction.to_volumes(grid)[0], prediction.scale()
         return Reconstruction(labels, meshes, tuple(warnings), time.perf_counter() - start, volume, scale)
 
     def labels(
@@ -137,8 +137,8 @@ class Reconstructor:
 
     def prediction(
         self, radiographs: dict[str, Radiograph], *, target: str = "", centre_mm: ArrayLike | None = None
-    ) -> tuple[Prediction, Grid]:
-        """What the network answers for one patient, and the working grid.
+    ) -> tuple[Any, Grid]:
+        """What the network answers for one patient (see `Prediction`, `Scores`), and the working grid.
 
         Args:
             radiographs: by view, in any order the architecture allows.
@@ -307,7 +307,9 @@ def write_reconstruction(
     together = formats if len(result.meshes) > 1 else ()
     for kind in together:
         write_meshes(out / "meshes" / f"{TOGETHER}.{kind}", result.meshes)
-    (out / INTENSITIES).unlink(missing_ok=True)
+    for name in (INTENSITIES, *ADDED):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / "dicom", ignore_errors=True)
     if result.intensities is not None:
         write_volume(out / INTENSITIES, result.intensities)
     provenance = {"made_by": "boneray reconstruct", "labels_are": "prediction", "model": card.model}

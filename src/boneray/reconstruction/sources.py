@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,7 @@ def reconstruct_files(
     case_id: str = "",
 ) -> dict[str, Any]:
     """Reconstruct from films by view name (see `load_radiographs`). Returns run.json."""
+    start = time.perf_counter()
     loaded = load_radiographs(files, cameras=cameras, sdd_mm=sdd_mm, sod_mm=sod_mm, pixel_mm=pixel_mm, values=values)
     reconstructor = reconstructor or Reconstructor.load(checkpoint)
     return reconstruct_loaded(
@@ -87,7 +90,13 @@ def reconstruct_files(
         wishes=wishes,
         formats=formats,
         force=force,
-        inputs={"cameras": [camera.name for camera in cameras]},
+        inputs={
+            "cameras": [camera.name for camera in cameras],
+            "sha256": {
+                path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (*files.values(), *cameras)
+            },
+        },
+        start=start,
     )
 
 
@@ -104,8 +113,13 @@ def reconstruct_loaded(
     force: bool = False,
     inputs: dict[str, Any] | None = None,
     calibration: Calibration | None = None,
+    start: float | None = None,
 ) -> dict[str, Any]:
-    """Answer one patient and write the case folder with meshes and run.json, which is returned."""
+    """Answer one patient and write the case folder with meshes and run.json, which is returned.
+
+    `start` is when reading the films began (`time.perf_counter`), for the times in run.json.
+    """
+    read = time.perf_counter()
     reconstructor.bone_ids(bone)
     require_writable(out, force=force)
     calibration = calibration or calibration_of(checkpoint)
@@ -120,7 +134,14 @@ def reconstruct_loaded(
         formats=formats,
         force=force,
         inputs={**(inputs or {}), "views": loaded.to_dict(), "checkpoint": str(checkpoint)},
-        more={**answer.to_dict(), **reconstructor.about()},
+        more={
+            **answer.to_dict(),
+            **reconstructor.about(),
+            "times": {
+                "films_and_model_s": round(read - (start or read), 3),
+                "answer_s": round(time.perf_counter() - read, 3),
+            },
+        },
     )
 
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from boneray.core.errors import BonerayError
-from boneray.core.purpose import RESEARCH_USE
-from boneray.io.files import write_json
 
 HIDDEN_GROUP = 0x0010  # of DICOM: all about the patient
 Tell = Callable[[dict[str, Any]], None]
@@ -78,20 +76,14 @@ def work(task: dict[str, Any], tell: Tell, loaded: dict[str, Any]) -> list[str]:
         **asked,
     )
     tell({"stage": "measuring"})
-    _measured(out, run["anatomy"])
-    tell({"stage": "report"})
+    from boneray.report.additions import add_measurements, add_preview
     from boneray.report.folder import report_folder
 
+    add_measurements(out)
+    tell({"stage": "report"})
+    add_preview(out)
     report_folder(out, force=True)
     return [str(line) for line in run["warnings"]]
-
-
-def _measured(out: Path, anatomy: str) -> None:
-    from boneray.io.nifti import read_labels
-    from boneray.morphometry.measure import measure
-
-    rows = [one.to_dict() for one in measure(read_labels(out / "labels.nii.gz"), anatomy)]
-    write_json(out / "measurements.json", {"purpose": RESEARCH_USE, "measurements": rows})
 
 
 def without_patient(reason: str, folder: Path) -> str:

@@ -57,13 +57,16 @@ class Worker:
 
     def _do(self, job: Job) -> None:
         folder = self.jobs.folder(job.job_id).resolve()
+        case_id = f"job-{job.job_id[:8]}"
         attempt = folder / f"attempt-{secrets.token_hex(4)}"
+        attempt.mkdir()
+        out = attempt / case_id
         task = {
             "input": str(folder / "input"),
-            "out": str(attempt),
+            "out": str(out),
             "files": job.files,
             "asked": job.asked,
-            "case_id": f"job-{job.job_id[:8]}",
+            "case_id": case_id,
         }
         started = time.monotonic()
         end = self._ask(task, job.job_id, started + self.limit_s)
@@ -71,7 +74,8 @@ class Worker:
             return  # it stays running on disk and begins again with the next start
         took = time.monotonic() - started
         if end is not None and end.get("end") == "done":
-            self.jobs.done(job.job_id, attempt, tuple(end.get("warnings", ())))
+            self.jobs.done(job.job_id, out, tuple(end.get("warnings", ())))
+            shutil.rmtree(attempt, ignore_errors=True)
             log.info("job %s done in %.1f s", job.job_id, took)
             return
         shutil.rmtree(attempt, ignore_errors=True)

@@ -36,7 +36,7 @@ from boneray.models.registry import MODELS, Recipe
 from boneray.models.transfer import initialise_from
 from boneray.training.plan import Plan, TrainSettings, plan
 from boneray.training.processes import Process, this_process
-from boneray.training.samples import Samples, TrainingCase, collate, learn_scale, one_reference
+from boneray.training.samples import Samples, TrainingCase, collate, learn_scale, one_reference, pictures_and_classes
 
 SCHEMA = "boneray/training/1"
 Say = Callable[[str], None]
@@ -201,7 +201,10 @@ def _described(model: str, data: Path, settings: TrainSettings, made: Plan, told
 
 def _in_one_pass(network: nn.Module, card: CheckpointCard, cases: Cases, out: Path) -> dict[str, Any]:
     learns = MODELS.get(card.model).value.learns
-    network.fit(one_reference(case, learns) for case in cases["train"])  # type: ignore[operator]
+    if hasattr(network, "fit_cases"):
+        network.fit_cases(pictures_and_classes(case, card.image_shape) for case in cases["train"])  # type: ignore[operator]
+    else:
+        network.fit(one_reference(case, learns) for case in cases["train"])  # type: ignore[operator]
     if this_process().first:
         save_checkpoint(out / "best.safetensors", network, card)
     return {"steps": 0, "checkpoint": "best.safetensors"}

@@ -257,6 +257,12 @@ def one_reference(case: TrainingCase, learns: Kind) -> Tensor:
     return torch.from_numpy(case.classes) if learns == "labels" else references(case, learns)[learns]
 
 
+def pictures_and_classes(case: TrainingCase, image_shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """(V, 1, H, W) stored radiographs as a network sees them, and the class map, for one that learns cases by heart."""
+    shown = to_sample(case.classes, case.grid, [resized(r, image_shape) for r in case.radiographs])
+    return shown.images, torch.from_numpy(case.classes)
+
+
 def _hu(case: TrainingCase) -> NDArray[np.float32]:
     return isolated_bone(case.classes, case.grid, case.ct, case_id=case.case_id)
 
