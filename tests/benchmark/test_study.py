@@ -11,7 +11,17 @@ from boneray.benchmark import step_cost
 from boneray.benchmark.cell_run import finished, run_cell, run_cell_alone
 from boneray.benchmark.run import plan_study, run_study
 from boneray.benchmark.study import Study, read_study
-from boneray.benchmark.study_tables import MEASURED, cell_means, markdown, model_rows, seed_interval
+from boneray.benchmark.study_tables import (
+    MEASURED,
+    case_rows,
+    cell_means,
+    condition_rows,
+    latex,
+    markdown,
+    measured_rows,
+    model_rows,
+    seed_interval,
+)
 from boneray.core.errors import ConfigError, InputError
 from boneray.io.case_folder import read_case
 
@@ -243,3 +253,55 @@ def test_the_smoke_study_runs_as_a_command(boneray, tmp_path):
     assert got.code == 0 and done["cells"] == 5
     again = boneray("benchmark", ROOT / "configs/phantom-smoke.yaml", "--out", tmp_path, "--resume", "--json")
     assert json.loads(again.out)["run_now"] == 0
+
+
+def scored(dice, case, patient):
+    return {**case_row(dice), "case": case, "patient": patient, "bones": {}}
+
+
+def case_row(dice):
+    return case(dice, 2.0, 1, 0)
+
+
+def test_folds_are_pooled_by_patient():
+    """Two cases of one patient count once: (0.2 + 0.4) / 2 = 0.3, and (0.3 + 0.9 + 0.6) / 3 = 0.6."""
+    study = Study.model_validate({**TINY, "models": ["unet"], "seeds": [1], "folds": [1, 2]})
+    shared = {"data_name": "femur", "model": "unet", "seed": 1, "status": "ok", "reason": ""}
+    shared |= {"measured": {"train_s": 1.0}}
+    cells = [
+        {**shared, "fold": 1, "cases": [scored(0.2, "a1", "a"), scored(0.4, "a2", "a"), scored(0.9, "b", "b")]},
+        {**shared, "fold": 2, "cases": [scored(0.6, "c", "c")]},
+    ]
+    (row,) = model_rows(study, cells, {})
+    assert row["dice"] == pytest.approx(0.6) and row["n_patients"] == 3 and row["status"] == "ok"
+    assert row["patients_low"] < 0.6 < row["patients_high"]
+    assert [r["patient"] for r in case_rows(cells)] == ["a", "a", "b", "c"]
+    assert r"\begin{tabular}" in latex(study, [row]) and "unet & " in latex(study, [row])
+
+
+def test_a_condition_is_compared_on_the_patients_of_both():
+    """0.8 and 0.6 as stored, 0.7 and 0.4 turned: the change is -0.15."""
+    plain = [scored(0.8, "a", "a"), scored(0.6, "b", "b")]
+    turned = {"tested_on": "femur", "condition": "turned", "reason": ""}
+    turned["cases"] = [scored(0.7, "a", "a"), scored(0.4, "b", "b")]
+    views = {"tested_on": "femur", "condition": "four views", "reason": "it learnt 2 views", "cases": []}
+    shared = {"data_name": "femur", "model": "unet", "seed": 1, "fold": None, "status": "ok", "reason": ""}
+    rows = condition_rows([{**shared, "cases": plain, "further": [turned, views]}])
+    assert [row["condition"] for row in rows] == ["", "turned", "four views"]
+    assert rows[1]["dice_change"] == pytest.approx(-0.15) and rows[1]["dice"] == pytest.approx(0.55)
+    assert rows[2]["dice"] is None and rows[2]["reason"] == "it learnt 2 views"
+
+
+def test_measurement_errors_are_counted_with_what_could_not_be_measured():
+    """Errors +2 and -4 mm: bias -1, mean absolute 3; the third reference is sure, its prediction has no value."""
+    one = {"bone": "femur_left", "name": "head_mm", "unit": "mm", "reference": 50.0, "reference_status": "ok"}
+    found = [
+        {**one, "prediction": 52.0, "prediction_status": "ok", "error": 2.0},
+        {**one, "prediction": 46.0, "prediction_status": "low_confidence", "error": -4.0},
+        {**one, "prediction": None, "prediction_status": "failed", "error": None},
+    ]
+    cases = [{**scored(0.5, f"c{n}", f"c{n}"), "measurements": [m]} for n, m in enumerate(found)]
+    shared = {"data_name": "femur", "model": "unet", "seed": 1, "fold": None, "status": "ok", "reason": ""}
+    (row,) = measured_rows([{**shared, "cases": cases}])
+    assert (row["bias"], row["mae"], row["n"], row["n_sure"], row["n_reference"]) == (-1.0, 3.0, 2, 1, 3)
+    assert [r.get("error_head_mm") for r in case_rows([{**shared, "cases": cases}])] == [2.0, 4.0, None]

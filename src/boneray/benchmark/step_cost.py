@@ -91,13 +91,17 @@ def measured_step(order: dict[str, Any]) -> dict[str, Any]:
     parts = {k: v.expand(recipe.batch_size, *v.shape[1:]) for k, v in vars(one).items() if v is not None}
     shape = (recipe.batch_size, *card.task.grid_shape)
     classes = torch.randint(0, card.task.class_count + 1, shape, generator=torch.Generator().manual_seed(0))
-    batch = replace(one, **parts, classes=classes).to(device)
+    learns = MODELS.get(order["model"]).value.learns
+    batch = replace(one, **parts, classes=classes)
+    if learns == "intensities":
+        batch = replace(batch, intensities=torch.randn(shape, generator=torch.Generator().manual_seed(0)))
+    batch = batch.to(device)
     optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
     seconds = []
     for _ in range(RUNS):
         start, start_cpu = time.perf_counter(), time.process_time()
         optimiser.zero_grad()
-        training_loss(recipe.loss, network(batch), batch.classes).backward()
+        training_loss(recipe.loss, network(batch), batch.reference(learns), learns=learns).backward()
         optimiser.step()
         if device == "cuda":
             torch.cuda.synchronize()

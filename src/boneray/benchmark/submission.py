@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneray.anatomy.registry import anatomy as find_anatomy
-from boneray.benchmark.study import Study, made_data
+from boneray.benchmark.study import Study, made_data, present
 from boneray.core.bones import BONES, bone, bone_name
 from boneray.core.config import load_settings
 from boneray.core.errors import BonerayError, DataError, InputError
@@ -85,11 +85,11 @@ def cases_of(benchmark: Path, work: Path | None = None) -> list[Path]:
         study = load_settings(Study, file=benchmark)
         if work is None:
             raise InputError(f"the cases of {benchmark} must be made first; give a folder for them with --work")
-        folders = [made_data(data, work) for data in study.data]
+        folders = [made_data(data, work) for data in present(study).trained_on()]
     elif (benchmark / "study.json").is_file():
         values = {k: v for k, v in read_json(benchmark / "study.json", "study").items() if k in Study.model_fields}
         study = load_settings(Study, base=values)
-        folders = [made_data(data, benchmark / "data") for data in study.data]
+        folders = [made_data(data, benchmark / "data") for data in present(study).trained_on()]
     elif benchmark.is_dir():
         folders = [benchmark]
     else:
