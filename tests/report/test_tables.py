@@ -24,6 +24,7 @@ def test_numbers_are_set_with_fixed_digits_and_signs_for_what_is_no_number():
 def test_metric_titles_state_their_unit():
     assert metric_title("hd95_mm") == "HD95 (mm)"
     assert metric_title("nsd_2.0mm") == "NSD at 2.0 mm"
+    assert metric_title("localisation_error_mm") == "localisation error (mm)"
     assert metric_title("dice") == "Dice"
 
 

@@ -78,6 +78,8 @@ def metric_title(name: str) -> str:
     title = METRIC_NAMES.get(stem, stem)
     if tail in UNITS:
         return f"{title} ({UNITS[tail]})"
+    if tail.endswith("_mm"):
+        return f"{title} {readable(tail.removesuffix('_mm'))} (mm)"
     if tail.endswith("mm"):
         return f"{title} at {tail.removesuffix('mm')} mm"
     return f"{title} {readable(tail)}".strip()
