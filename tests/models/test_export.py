@@ -1,18 +1,26 @@
 """Exported networks give the same scores, also for cameras they were not exported with."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from monai.bundle import ConfigParser
+from torch import nn
+from torch.nn import functional as F
 
 from boneray.core.errors import ConfigError, InputError
 from boneray.core.grid import Grid
+from boneray.models.batch import Batch
 from boneray.models.checkpoint import load_checkpoint
 from boneray.models.export import export_onnx, parity, to_onnx
 from boneray.models.registry import MODELS
 from tests.models.networks import build, make_batch, smallest_grid
+
+# 1e-4 for every network but these: depths are about 1000 mm, of which a 32-bit float keeps 6e-5; instance norms over
+# a few voxels of an untrained x2ct_generator enlarge what is lost in the order of sums (3e-4 measured)
+LARGEST = {"depth_3ddx": 1e-3, "x2ct_generator": 1e-3}
 
 
 @pytest.mark.slow
@@ -21,9 +29,9 @@ def test_onnx_gives_the_same_scores(name):
     grid = smallest_grid(name)
     network = build(name).eval()
     raw = to_onnx(network, make_batch(grid, cases=1))
-    assert parity(raw, network, make_batch(grid, cases=1, seed=1)) <= 1e-4
+    assert parity(raw, network, make_batch(grid, cases=1, seed=1)) <= LARGEST.get(name, 1e-4)
     elsewhere = make_batch(grid, cases=1, seed=2, views=(8.0, 81.0))
-    assert parity(raw, network, elsewhere) <= 1e-4
+    assert parity(raw, network, elsewhere) <= LARGEST.get(name, 1e-4)
 
 
 @pytest.mark.slow
@@ -84,3 +92,26 @@ def test_what_cannot_be_exported_is_one_line(boneray, tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"boneray\[export\]"):
         export_onnx("raylift_tiny_femur", tmp_path / "femur.onnx")
     assert not list(tmp_path.iterdir())
+
+
+class TwoConvolutions(nn.Module):
+    """One with a bias that is computed on the way, one without any."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 1, 3, 3))
+        self.bias = nn.Parameter(torch.tensor([0.5, -0.25]))
+
+    def forward(self, batch):
+        pictures = batch.images.flatten(0, 1)
+        bias = self.bias.repeat_interleave(1).flip(0)
+        found = F.conv2d(pictures, self.weight, bias) + F.conv2d(pictures, self.weight)
+        return SimpleNamespace(output=found + 0.0 * batch.projections.sum() + 0.0 * batch.depths.sum())
+
+
+def test_a_computed_bias_is_kept():
+    pytest.importorskip("onnxruntime", reason="the extra `export` is not installed")
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    batch = Batch(torch.rand(1, 2, 1, 8, 8), torch.rand(1, 2, 3, 4), torch.rand(1, 2, 4))
+    network = TwoConvolutions()
+    assert parity(to_onnx(network, batch), network, batch) < 1e-5

@@ -108,14 +108,31 @@ def _tidied(model: Any) -> bytes:
 
     For a convolution without bias the exporter computes one of zeros, of a length that ONNX Runtime refuses.
     """
-    own = {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         del node.metadata_props[:]
-        if node.op_type == "Conv" and len(node.input) == 3 and node.input[2] not in own:
+        if node.op_type == "Conv" and len(node.input) == 3 and _is_zeros(model.graph, node.input[2]):
             del node.input[2]
     del model.graph.value_info[:]
     del model.metadata_props[:]
     return bytes(model.SerializeToString())
+
+
+def _is_zeros(graph: Any, name: str) -> bool:
+    """Whether a value is a constant zero, filled up to a shape or cast to a type."""
+    from onnx import numpy_helper
+
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            return not np.any(numpy_helper.to_array(tensor))
+    maker = next((node for node in graph.node if name in node.output), None)
+    if maker is None:
+        return False
+    if maker.op_type in ("Expand", "Cast", "CastLike", "Identity"):
+        return _is_zeros(graph, maker.input[0])
+    if maker.op_type == "Constant":
+        (value,) = maker.attribute
+        return value.f == 0.0 if value.name == "value_float" else not np.any(numpy_helper.to_array(value.t))
+    return False
 
 
 def with_half_weights(raw: bytes) -> bytes:
