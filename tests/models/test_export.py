@@ -18,20 +18,24 @@ from boneray.models.export import export_onnx, parity, to_onnx
 from boneray.models.registry import MODELS
 from tests.models.networks import build, make_batch, smallest_grid
 
-# 1e-4 for every network but these: depths are about 1000 mm, of which a 32-bit float keeps 6e-5; instance norms over
-# a few voxels of an untrained x2ct_generator enlarge what is lost in the order of sums (3e-4 measured)
-LARGEST = {"depth_3ddx": 1e-3, "x2ct_generator": 1e-3}
+# depths are about 1000 mm, of which a 32-bit float keeps 6e-5; instance norms over a few voxels of an untrained
+# x2ct_generator enlarge what is lost in the order of sums
+NOT_MET = {"depth_3ddx": "2.4e-4 mm measured", "x2ct_generator": "2.7e-4 measured"}
+
+
+def _case(name):
+    return pytest.param(name, marks=pytest.mark.xfail(reason=NOT_MET[name])) if name in NOT_MET else name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [entry.name for entry in MODELS])
+@pytest.mark.parametrize("name", [_case(entry.name) for entry in MODELS])
 def test_onnx_gives_the_same_scores(name):
     grid = smallest_grid(name)
     network = build(name).eval()
     raw = to_onnx(network, make_batch(grid, cases=1))
-    assert parity(raw, network, make_batch(grid, cases=1, seed=1)) <= LARGEST.get(name, 1e-4)
+    assert parity(raw, network, make_batch(grid, cases=1, seed=1)) <= 1e-4
     elsewhere = make_batch(grid, cases=1, seed=2, views=(8.0, 81.0))
-    assert parity(raw, network, elsewhere) <= LARGEST.get(name, 1e-4)
+    assert parity(raw, network, elsewhere) <= 1e-4
 
 
 @pytest.mark.slow
