@@ -1,6 +1,8 @@
-"""Eight small cells by two workers, against two processes that do four each: `python -m benchmarks.cells [ray]`.
+"""Eight small cells by two workers, against two processes that do four each: `python -m benchmarks.cells [local|ray]`.
 
 Both sides do the same cells with one thread each, and the phantoms and the step times are there before the clock runs.
+The two processes do their cells in themselves, the least that eight cells can take; `boneray benchmark` with one
+worker gives every cell a process of its own and takes longer than they do.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from boneray.benchmark.cell_run import run_cell
+from boneray.benchmark.run import run_study
+from boneray.benchmark.study import read_study
 from boneray.core.workers import THREADS
 
 STUDY = {
@@ -28,18 +33,28 @@ STUDY = {
     ],
     "models": ["raylift_tiny"],
     "seeds": list(range(1, 9)),
-    "cases_seen": 120,
+    "cases_seen": 240,
     "batch_size": 2,
     "recipe": {"validations": 1},
 }
 
 
-def command(folder: Path, seeds: list[int], *options: str) -> list[str]:
-    """`boneray benchmark` of these seeds into a folder that holds the phantoms already."""
+def command(folder: Path, seeds: list[int], workers: int = 1, engine: str = "local") -> list[str]:
+    """A process that does these cells, in itself or by workers, into a folder that may hold the phantoms already."""
     config = folder.with_suffix(".yaml")
     config.write_text(json.dumps({**STUDY, "seeds": seeds}))
-    line = [sys.executable, "-W", "ignore", "-m", "boneray.cli.app", "benchmark", str(config), "--out", str(folder)]
-    return [*line, "--resume", *options]
+    line = [sys.executable, "-W", "ignore", "-m", "benchmarks.cells", "--study", str(config)]
+    return [*line, str(folder), str(workers), engine]
+
+
+def study(config: str, folder: str, workers: str, engine: str) -> None:
+    """What such a process does."""
+    import torch
+
+    torch.set_num_threads(1)
+    run_study(
+        read_study(Path(config)), Path(folder), resume=True, workers=int(workers), engine=engine, run_cell=run_cell
+    )
 
 
 def seconds(commands: list[list[str]]) -> float:
@@ -63,10 +78,10 @@ def main(engine: str = "local") -> float:
         for copy in ("together", "left", "right"):
             shutil.copytree(first, root / copy)
         apart = seconds([command(root / "left", [1, 2, 3, 4]), command(root / "right", [5, 6, 7, 8])])
-        together = seconds([command(root / "together", STUDY["seeds"], "--workers", "2", "--engine", engine)])  # type: ignore[arg-type]
+        together = seconds([command(root / "together", STUDY["seeds"], 2, engine)])  # type: ignore[arg-type]
     print(f"two processes {apart:.1f} s, two workers ({engine}) {together:.1f} s: {100 * apart / together:.0f} %")
     return apart / together
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    study(*sys.argv[2:]) if sys.argv[1:2] == ["--study"] else main(*sys.argv[1:])
