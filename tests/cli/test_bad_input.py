@@ -53,6 +53,7 @@ def test_prepare(refused, pair, tmp_path):
     )
     run("different grids", labels="other.nii.gz")
     run("totalsegmentator", "--label-map", "totalsegmenter")
+    run("did you mean manual", "--labels-from", "manually")
     run("flip-j", "--orientation", "flip")
     run("cannot name a folder", "--case", "../escaped")
     run("finite", "--intensity-zero", "nan")

@@ -39,7 +39,9 @@ def folder(tmp_path_factory):
             groups={"sex": sex, "age_years": age}, provenance={"flags": flags},
         )  # fmt: skip
         write_case(root / case_id, case)
-    write_case(root / "c-copy1", replace(base, case_id="c-copy1", patient_id="p2", groups={"copy_of": "c"}))
+    write_case(
+        root / "c-copy1", replace(base, case_id="c-copy1", patient_id="p2", groups={"copy_of": "c"}, labels_from="")
+    )
     rows = [{"case_id": c, "patient_id": p, "status": "ok"} for c, p, _, _ in facts]
     rows += [{"case_id": "c-copy1", "patient_id": "p2", "status": "ok", "copy_of": "c"}]
     rows += [{"case_id": "x", "patient_id": "p3", "status": "rejected", "rule": "gap", "reason": "gap: L2 missing"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from pydantic import Field, model_validator
 
 from boneray.anatomy.registry import anatomy as find_anatomy
 from boneray.benchmark.published import published
+from boneray.benchmark.real_cases import join_real
 from boneray.core.config import Settings, load_settings
 from boneray.core.errors import ConfigError, DataError
 from boneray.core.grid import Grid
@@ -44,6 +46,9 @@ class DataSet(Settings):
     `test`: patients of phantoms that are held out. `printed_as`: name of the data set in the table
     of published numbers, `printed_condition` what its row says beside.
     `optional`: a folder that is not there is left out with a line, not an error.
+    `real`: folders of real cases that join the phantoms, each trained on in every fold but the one
+    of `real_folds` that tests its patient (see `join_real`); those that are not there are left out
+    with a line.
     `only_tested`: nothing is trained on it, it is there for `Study.tested_on`.
     """
 
@@ -56,6 +61,8 @@ class DataSet(Settings):
     printed_condition: str = ""
     optional: bool = False
     only_tested: bool = False
+    real: tuple[Path, ...] = ()
+    real_folds: int = Field(2, ge=2)
     validation: int = Field(4, ge=1)
     test: int = Field(8, ge=1)
 
@@ -63,6 +70,8 @@ class DataSet(Settings):
     def _one_source(self) -> DataSet:
         if (self.folder is None) == (self.phantom is None):
             raise ValueError("a data set is either a folder or a phantom")
+        if self.real and self.phantom is None:
+            raise ValueError("real cases join phantoms; a folder of cases has its own")
         safe_name(self.name, "data set")
         return self
 
@@ -305,7 +314,7 @@ def present(study: Study, say: Callable[[str], None] = lambda _: None) -> Study:
     gone = [data.name for data in study.data if data.optional and data.folder is not None and not data.folder.is_dir()]
     for name in gone:
         say(f"data set {name} is not there, and optional: left out")
-    kept = tuple(data for data in study.data if data.name not in gone)
+    kept = tuple(_with_present_cases(data, say) for data in study.data if data.name not in gone)
     tested = {
         source: tuple(name for name in others if name not in gone)
         for source, others in study.tested_on.items()
@@ -314,8 +323,15 @@ def present(study: Study, say: Callable[[str], None] = lambda _: None) -> Study:
     return study.model_copy(update={"data": kept, "tested_on": tested})
 
 
+def _with_present_cases(data: DataSet, say: Callable[[str], None]) -> DataSet:
+    gone = [folder for folder in data.real if not folder.is_dir()]
+    for folder in gone:
+        say(f"real cases {folder} of {data.name} are not there: left out")
+    return data.model_copy(update={"real": tuple(folder for folder in data.real if folder not in gone)})
+
+
 def made_data(data: DataSet, root: Path) -> Path:
-    """The folder of the cases; phantoms are made below `root` once and split by patient.
+    """The folder of the cases; phantoms are made below `root` once and split by patient, and real cases join them.
 
     Raises:
         DataError: too few phantoms for the parts, or the folder has others.
@@ -334,6 +350,9 @@ def made_data(data: DataSet, root: Path) -> Path:
     share = 1 / len(patients)
     parts = split_by_patient(patients, seed=0, validation=data.validation * share, test=data.test * share)
     write_splits(folder / "splits.json", parts, seed=0)
+    shutil.rmtree(folder / "folds", ignore_errors=True)
+    if data.real:
+        join_real(folder, data.real, folds=data.real_folds)
     return folder
 
 

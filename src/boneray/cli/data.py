@@ -26,6 +26,9 @@ Orientation = Annotated[str, typer.Option(help="auto: repair a mirrored header b
 Zero = Annotated[float | None, typer.Option(help="Grey value of air, for a CT that is not in HU.")]
 Resample = Annotated[bool, typer.Option("--resample", help="Accept labels on another grid than the CT's.")]
 Licence = Annotated[str, typer.Option(help="Licence of the source data, stored with every case.")]
+LabelsMade = Annotated[
+    str, typer.Option("--labels-from", help="How the labels were made: manual, semi-automatic, model.")
+]
 LabelMapName = Annotated[
     str | None, typer.Option("--label-map", help="How ids name bones: a known data set's name, or 1=sacrum,2=hip_left.")
 ]
@@ -114,6 +117,7 @@ def prepare_pairs(
     intensity_zero: Zero = None,
     resample: Resample = False,
     licence: Licence = "unstated",
+    labels_from: LabelsMade = "unstated",
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -123,11 +127,18 @@ def prepare_pairs(
     --anatomy pelvis --out data/pelvis
     """
     from boneray.datasets.label_maps import label_map as known_map
-    from boneray.datasets.registry import Pair
+    from boneray.datasets.registry import Pair, how_labels_were_made
     from boneray.evaluation.inputs import case_name
 
     name = case_id or case_name(ct)
-    pair = Pair(name, patient or name, ct, labels, known_map(label_map or "boneray"))
+    pair = Pair(
+        name,
+        patient or name,
+        ct,
+        labels,
+        known_map(label_map or "boneray"),
+        labels_from=how_labels_were_made(labels_from),
+    )
     options = _options(anatomy, target, voxels, size_mm, views, pixels, orientation, intensity_zero, resample, licence)
     _prepare([pair], options, name, out, force, as_json)
 

@@ -27,7 +27,7 @@ class Case:
         truth: measurements known by construction (phantoms); empty for real data.
         landmarks: points known by construction; empty for real data.
         groups: what the patient or bone is counted under (level, deformity, fracture, site, age, sex), plain values.
-        labels_from: manual, semi-automatic or model; how the reference was made.
+        labels_from: manual, semi-automatic, model or phantom; how the reference was made.
     """
 
     case_id: str

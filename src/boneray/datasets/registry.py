@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
-from boneray.core.registry import Registry
+from boneray.core.errors import ConfigError
+from boneray.core.registry import Registry, unknown_name
 from boneray.core.volume import LabelMap
 
 if TYPE_CHECKING:
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
     from boneray.datasets.scan import Scan
 
 LabelsFrom = Literal["manual", "semi-automatic", "model", "unstated"]
+
+
+def how_labels_were_made(name: str) -> LabelsFrom:
+    """The name, if it is one of those that a case folder knows for real labels.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if name not in get_args(LabelsFrom):
+        raise ConfigError(unknown_name("way labels were made", name, list(get_args(LabelsFrom))))
+    return cast("LabelsFrom", name)
 
 
 @dataclass(frozen=True)

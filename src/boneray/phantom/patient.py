@@ -64,6 +64,7 @@ def make_patient(anatomy: str, *, seed: int, number: int, voxels: int | None = N
             "parameters": rounded(scene.parameters),
         },
         licence="CC0-1.0",
+        labels_from="phantom",
         truth=truth,
         landmarks=landmarks,
     )
