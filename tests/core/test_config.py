@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import Field
 
 from boneray.core.config import Settings, load_settings
 from boneray.core.errors import ConfigError
@@ -17,6 +18,8 @@ class Run(Settings):
     steps: int = 100
     optimiser: Optimiser = Optimiser()
     views: tuple[str, ...] = ("ap", "lat")
+    phases: tuple[Optimiser, ...] = ()
+    by_name: dict[str, Optimiser] = Field(default_factory=dict)
 
 
 def test_defaults_file_and_overrides_merge(tmp_path: Path) -> None:
@@ -50,6 +53,8 @@ def test_empty_file_means_defaults(tmp_path: Path) -> None:
         ("steps", "not of the form a.b=value"),
         ("=3", "not of the form a.b=value"),
         ("steps=[1", "not YAML"),
+        ("phases=[{}, {nam: sgd}]", r"unknown setting 'phases\.1\.nam'; did you mean name\?"),
+        ("by_name.first.nam=sgd", r"unknown setting 'by_name\.first\.nam'; did you mean name\?"),
     ],
 )
 def test_bad_overrides_are_one_line(override: str, complaint: str) -> None:

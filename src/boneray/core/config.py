@@ -89,5 +89,6 @@ def _first_problem(kind: type[Settings], error: ValidationError) -> str:
             inner = fields.model_fields[str(part)].annotation
             inner = next((arg for arg in getattr(inner, "__args__", ()) if hasattr(arg, "model_fields")), inner)
             fields = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else fields
-        return unknown_name("setting", where, [*fields.model_fields])
+        last = str(problem["loc"][-1])
+        return unknown_name("setting", last, [*fields.model_fields]).replace(f"'{last}'", f"'{where}'", 1)
     return f"setting {where}: {problem['msg']}, got {problem.get('input')!r}"
