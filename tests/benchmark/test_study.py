@@ -184,6 +184,8 @@ def test_a_plan_writes_nothing(boneray, tmp_path):
     rows = json.loads(got.out)["cells"]
     assert got.code == 0 and not (tmp_path / "no").exists()
     assert len(rows) == 7 and {row["state"] for row in rows} == {"to do", "not run"}
+    memory = {row["cell"]: row["memory_mb"] for row in rows if row["state"] == "to do"}
+    assert all((value is None) == ("mean_shape" in cell) for cell, value in memory.items()), memory
 
 
 def test_interval_over_seeds_is_students():

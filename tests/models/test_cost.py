@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
+from torch import nn
 
 from boneray.core.errors import ConfigError
-from boneray.models.cost import count, sample_batch
+from boneray.models.cost import BARE_PROCESS_MB, count, kept_for_backward, rough_step_memory_mb, sample_batch
 from boneray.models.registry import Task
 
 
@@ -61,3 +62,21 @@ def test_what_cannot_be_built_is_one_line(boneray):
         assert got.code == 2 and says in got.err and got.err.count("\n") == 1
     with pytest.raises(ConfigError, match="setting"):
         count("unet", Task((32,) * 3, (64, 64), 1, 2), {"chanels": 3})
+
+
+def test_what_is_kept_for_the_backward_pass_is_counted_once():
+    shared = nn.Linear(10, 10, bias=False)
+    network = nn.Sequential(shared, nn.ReLU(), shared)
+    batch = torch.zeros(5, 10, requires_grad=True)
+    # the first product keeps its input, the other two what the ReLU gives; the weights are not counted
+    assert kept_for_backward(network, batch) == 2 * 5 * 10 * 4
+    with torch.no_grad():
+        assert kept_for_backward(network, batch) == 0
+
+
+def test_memory_of_a_step_grows_with_the_batch_and_has_four_times_the_weights():
+    task = Task((32, 32, 32), (64, 64), 1, 2)
+    one, two, four = (rough_step_memory_mb("unet", task, {}, batch) for batch in (1, 2, 4))
+    assert four - two == pytest.approx(2 * (two - one)) and two > one
+    weights = 16 * count("unet", task).parameters / 1e6
+    assert one - (two - one) == pytest.approx(BARE_PROCESS_MB + weights, rel=0.01)

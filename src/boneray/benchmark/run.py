@@ -31,7 +31,7 @@ from boneray.evaluation.inputs import CasePair
 from boneray.io.case_folder import case_folders
 from boneray.io.files import json_text, prepare_output, read_json, write_json
 from boneray.models.card import card_file, find_checkpoint, read_card_file
-from boneray.models.cost import count
+from boneray.models.cost import count, rough_step_memory_mb
 from boneray.training.run import choose_accelerator
 
 Say = Callable[[str], None]
@@ -117,10 +117,10 @@ def _groups(study: Study, folders: dict[str, Path], say: Say) -> dict[tuple[str,
 
 
 def plan_study(study: Study, out: Path) -> list[dict[str, Any]]:
-    """What `run_study` would do, one row per cell, without writing: state, reason, rough seconds and disk in MB.
+    """What `run_study` would do, one row per cell, without writing: state, reason, rough seconds, memory and disk (MB).
 
     Seconds are those of the steps at the measured time of a step, or, where none is known yet, at
-    a usual rate of operations; `rough` says which.
+    a usual rate of operations, with the memory that its tensors take; `rough` says which.
     """
     rows = []
     study = present(study)
@@ -187,7 +187,9 @@ def _cost(out: Path, study: Study, cell: Cell, order: dict[str, Any], say: Say) 
     file, key = _cost_file(out, cell), _cost_key(order)
     found = _kept_cost(file, key, study)
     if found is None:
-        found = {"key": key, "limit_s": study.most_step_s, **step_cost(order, study.most_step_s)}
+        alike = (_kept_cost(other, key, study) for other in sorted(file.parent.glob("*.json")))  # of another variant
+        measured = next((cost for cost in alike if cost is not None), None)
+        found = measured or {"key": key, "limit_s": study.most_step_s, **step_cost(order, study.most_step_s)}
         write_json(file, found)
         found = read_json(file, "cost")
         if found["refused"]:
@@ -229,7 +231,10 @@ def _known_cost(out: Path, study: Study, data: DataSet, cell: Cell, order: dict[
         return {"refused": str(error), "parameters": None, "step_s": None}
     batch = order["train"]["recipe"]["batch_size"]
     rough = BACKWARD * batch * cost.flop / 1e9 / USUAL_GFLOPS / order["threads"]
-    return {"refused": "", "parameters": cost.parameters, "step_s": None, "rough_s": rough}
+    found = {"refused": "", "parameters": cost.parameters, "step_s": None, "rough_s": rough}
+    if spec_of(order["model"]).learns_by_gradient:
+        found["step_memory_mb"] = rough_step_memory_mb(order["model"], task_of(data), order["train"]["model"], batch)
+    return found
 
 
 def _planned(out: Path, cell: Cell, order: dict[str, Any], cost: dict[str, Any]) -> dict[str, Any]:

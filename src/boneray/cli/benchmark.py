@@ -63,7 +63,7 @@ def benchmark(
         if as_json:
             show_json({"study": study.name, "cells": rows})
             return
-        names = ("cell", "state", "steps", "seconds", "disk_mb", "reason")
+        names = ("cell", "state", "steps", "seconds", "memory_mb", "disk_mb", "reason")
         show_table(names, [[row[name] for name in names] for row in rows])
         minutes = sum(row["seconds"] for row in rows) / 60
         say(f"{len(rows)} cells, about {minutes:.0f} min of training steps{' by a rough rate' if _rough(rows) else ''}")

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ from boneray.models.cpu_convolution import quicken
 from boneray.models.registry import MODELS, Task
 
 EDGE_MM = 128.0
+BARE_PROCESS_MB = 550.0  # Python, torch and its autograd
 RUNS = 5
 
 
@@ -105,6 +106,36 @@ def measure(model: str, task: Task, settings: dict[str, Any] | None = None) -> C
         why = "it was killed, likely for lack of memory" if done.returncode < 0 else done.stderr.strip().split("\n")[-1]
         raise ConfigError(f"{counted.model} cannot be run at {'x'.join(map(str, task.grid_shape))}: {why}")
     return Cost(**{**counted.to_dict(), **json.loads(done.stdout)})
+
+
+def rough_step_memory_mb(model: str, task: Task, settings: dict[str, Any], batch_size: int) -> float:
+    """About what a training step in 32 bits needs, without running it; within a third of what was measured so far.
+
+    Weights, gradients and the optimiser's two moments; what the forward pass keeps for the backward
+    pass, twice, since that makes as much again; Python and torch.
+    """
+    network = weightless(model, task, settings).train()
+    one = sample_batch(task)
+    parts = {name: v.expand(batch_size, *v.shape[1:]) for name, v in vars(one).items() if v is not None}
+    weights = 4 * sum(p.numel() * p.element_size() for p in network.parameters())
+    kept = kept_for_backward(network, replace(one, **parts).to("meta"))
+    return BARE_PROCESS_MB + (weights + 2 * kept) / 1e6
+
+
+def kept_for_backward(network: nn.Module, batch: Any) -> int:
+    """Bytes that autograd keeps of one forward pass, each tensor once, parameters not counted."""
+    own = {parameter.untyped_storage()._cdata for parameter in network.parameters()}
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage  # held, so that its address is not used again
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(batch)
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def weightless(model: str, task: Task, settings: dict[str, Any]) -> nn.Module:
