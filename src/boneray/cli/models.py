@@ -1,4 +1,4 @@
-"""Commands about networks themselves: cost, export."""
+"""Commands about networks themselves: cost, export, maps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(cost)
     app.command()(export)
+    app.command()(maps)
 
 
 def cost(
@@ -73,6 +74,32 @@ def export(
     show_json(facts) if as_json else say(
         f"{out}: scores differ by at most {facts['difference']:.1e} from the checkpoint"
     )
+
+
+def maps(
+    checkpoints: Annotated[list[str], typer.Argument(help="Packaged checkpoints, .safetensors files or run folders.")],
+    case: Annotated[Path, typer.Option(help="Case folder whose radiographs they are shown.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the figures.")],
+    channel: Annotated[int | None, typer.Option(help="Of feature maps, from 0; the mean of all if left out.")] = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Draw what networks show of their inside for a case: feature maps, attention, what a module changes.
+
+    Several checkpoints stand side by side on one scale; of two that differ in one switch alone the predictions are
+    subtracted. Example: boneray maps runs/ear runs/ear-without-frequency --case cases/v01 --out maps
+    """
+    from boneray.report.feature_maps import write_map_figures
+
+    found = write_map_figures(checkpoints, case, out, channel=channel, force=force)
+    if as_json:
+        show_json(found)
+        return
+    names = ("method", "map", "level", "kind", "shape", "least", "greatest")
+    show_table(
+        names, [["x".join(map(str, row[n])) if n == "shape" else row[n] for n in names] for row in found["maps"]]
+    )
+    say(f"{len(found['figures']) // 2} figures as SVG and PNG in {out}")
 
 
 def _shape(size: str) -> tuple[int, int, int]:

@@ -11,10 +11,11 @@ of the views, standardised pictures).
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from boneray.core.config import Settings
 from boneray.models.batch import Batch, LabelLogits, channels_for
+from boneray.models.inner_maps import InnerMap
 from boneray.models.lifting import replicated_views
 from boneray.models.prior import START_BIAS, foreground_prior
 from boneray.models.published_recipes import comparisons
@@ -52,6 +53,23 @@ class AttentionUNet(nn.Module):
 
     def forward(self, batch: Batch) -> LabelLogits:
         return LabelLogits(self.network(replicated_views(batch, self.task)) + self.offset)
+
+    def inner_maps(self, batch: Batch) -> tuple[InnerMap, ...]:
+        """What the gate of each skip multiplies the skip by; the gates are MONAI's, found by their type."""
+        from monai.networks.nets.attentionunet import AttentionBlock
+
+        gates = [module for module in self.network.modules() if isinstance(module, AttentionBlock)]
+        seen: dict[int, Tensor] = {}
+        hooks = [
+            gate.psi.register_forward_hook(lambda _module, _given, weights, n=n: seen.update({n: weights}))
+            for n, gate in enumerate(gates)
+        ]
+        try:
+            self(batch)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return tuple(InnerMap("attention gates", n + 1, "attention", seen[n]) for n in sorted(seen))
 
 
 MODELS.register(

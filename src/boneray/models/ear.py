@@ -42,6 +42,7 @@ from torch.nn import functional
 from boneray.core.config import Settings
 from boneray.models.batch import Batch, Intensities
 from boneray.models.ear_recipes import EAR_TRAINING, as_in_ear
+from boneray.models.inner_maps import InnerMap
 from boneray.models.intensity_network import SURFACE_HU, IntensityNetwork
 from boneray.models.registry import MODELS, ModelSpec, Recipe, Task
 from boneray.models.sizes import require_multiple
@@ -172,7 +173,20 @@ class EAR(IntensityNetwork):
         self.head = nn.Conv3d(channels[0], 1, 1)
 
     def forward(self, batch: Batch) -> Intensities:
-        levels = self.encoded(spread_views(batch, self.task, "ear"))
+        return self.answered(batch)
+
+    def inner_maps(self, batch: Batch) -> tuple[InnerMap, ...]:
+        """What leaves each level, each FEM's output minus its input, and the edges as the decoder's levels see them.
+
+        The edges of level 1 are those of the paper's figure 9. A module that is switched off has no maps.
+        """
+        found: list[InnerMap] = []
+        self.answered(batch, found)
+        return tuple(found)
+
+    def answered(self, batch: Batch, kept: list[InnerMap] | None = None) -> Intensities:
+        """The prediction; inner maps on the way are added to `kept`."""
+        levels = self.encoded(spread_views(batch, self.task, "ear"), kept)
         edges = self.edge(levels[:FREQUENCY_LEVELS]) if self.edge is not None else None
         features = levels[-1]
         for level in reversed(range(len(levels) - 1)):
@@ -183,18 +197,27 @@ class EAR(IntensityNetwork):
             features = self.decoder[level](torch.cat(joined, dim=1))
             if edges is not None and self.injection == "multiply":
                 features = features * (1 + torch.sigmoid(resized_to(edges, features)))
+            if kept is not None:
+                kept.append(InnerMap("decoder", level + 1, "features", features))
+                if edges is not None:
+                    seen = torch.sigmoid(resized_to(edges, features))
+                    kept.append(InnerMap("edge attention", level + 1, "attention", seen))
         if self.last is not None:
             features = self.last(features)
         values = self.head(features)
         return self.answer(values, edges=None if edges is None else resized_to(edges, values))
 
-    def encoded(self, volume: Tensor) -> list[Tensor]:
+    def encoded(self, volume: Tensor, kept: list[InnerMap] | None = None) -> list[Tensor]:
         """Features by level, finest first; the first three with enhanced frequencies."""
         levels = []
         for level, block in enumerate(self.encoder):
-            volume = block(volume)
+            before = volume = block(volume)
             if level < len(self.frequency):
                 volume = self.frequency[level](volume)
+                if kept is not None:
+                    kept.append(InnerMap("frequency enhancement", level + 1, "difference", volume - before))
+            if kept is not None:
+                kept.append(InnerMap("encoder", level + 1, "features", volume))
             levels.append(volume)
         return levels
 

@@ -42,6 +42,7 @@ from torch.nn import functional
 from boneray.core.config import Settings
 from boneray.core.errors import ConfigError
 from boneray.models.batch import Batch, ViewLogits, channels_for
+from boneray.models.inner_maps import InnerMap
 from boneray.models.lifting import face, frontal_and_lateral
 from boneray.models.pretrained_swin import Adaptation, load_pretrained_swin
 from boneray.models.prior import START_BIAS, foreground_prior
@@ -111,14 +112,29 @@ class SwinX2S(nn.Module):
         return [f"{file.name}: {line}" for line in done.lines()]
 
     def forward(self, batch: Batch) -> ViewLogits:
+        return self.answered(batch)
+
+    def inner_maps(self, batch: Batch) -> tuple[InnerMap, ...]:
+        """Of each view and stage what the 2D Swin, the 3D encoder and the 3D decoder give, as in the paper's figure 8.
+
+        A 2D map is as thick as the grid along the rays of its view. Level 1 are the pictures themselves.
+        """
+        found: list[InnerMap] = []
+        self.answered(batch, found)
+        return tuple(found)
+
+    def answered(self, batch: Batch, kept: list[InnerMap] | None = None) -> ViewLogits:
+        """The prediction; inner maps on the way are added to `kept`."""
         frontal, lateral = self.pictures(batch)
         maps = self.maps(torch.cat([frontal, lateral]))
         frontal_volumes, lateral_volumes = {}, {}
         for n, both in maps.items():
             front, side = both.chunk(2)
+            if kept is not None:
+                kept += _by_view("2D Swin", n, front.unsqueeze(2 + FRONTAL), side.unsqueeze(2 + LATERAL))
             frontal_volumes[n] = self.spread[str(n)](front, FRONTAL)
             lateral_volumes[n] = self.spread[str(n)](side, LATERAL)
-        return ViewLogits.of(torch.stack(self.decode(frontal_volumes, lateral_volumes), dim=1))
+        return ViewLogits.of(torch.stack(self.decode(frontal_volumes, lateral_volumes, kept), dim=1))
 
     def pictures(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """(B, N, I, K) frontal and (B, N, J, K) lateral pictures, as the grid's middle planes see them."""
@@ -138,12 +154,18 @@ class SwinX2S(nn.Module):
         found = [pictures, *self.swin(pictures)]
         return {n: found[n] for n in self.levels}
 
-    def decode(self, first: dict[int, Tensor], second: dict[int, Tensor]) -> tuple[Tensor, Tensor]:
+    def decode(
+        self, first: dict[int, Tensor], second: dict[int, Tensor], kept: list[InnerMap] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Scores of two views from their volumes by level; exchanging the views exchanges the answers."""
         both = {n: self.encoders[str(n)](torch.cat([first[n], second[n]])) for n in self.levels}
         x = self.exchange(both[5])
         for level, up in zip(reversed(range(5)), self.decoders, strict=True):
             x = up(x, both.get(level))
+            if kept is not None:
+                kept += _by_view("3D decoder", level, *x.chunk(2))
+        if kept is not None:
+            kept += [found for n, volumes in both.items() for found in _by_view("3D encoder", n, *volumes.chunk(2))]
         one, two = (self.head(x) + self.offset).chunk(2)
         return one, two
 
@@ -213,6 +235,11 @@ class Up(nn.Module):
     def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
         x = self.enlarge(x)
         return self.block(x if skip is None else torch.cat([x, skip], dim=1))
+
+
+def _by_view(name: str, level: int, frontal: Tensor, lateral: Tensor) -> list[InnerMap]:
+    views = (("frontal", frontal), ("lateral", lateral))
+    return [InnerMap(f"{name}, {view}", level + 1, "features", values) for view, values in views]
 
 
 def _levels(settings: SwinX2SSettings) -> tuple[int, ...]:

@@ -16,14 +16,18 @@ from boneray.evaluation.metric_table import ScoreRow, ScoreTable
 from boneray.evaluation.ranking_study import RankingSettings, rank_table
 from boneray.io.case_folder import read_case
 from boneray.io.files import read_json, write_text
+from boneray.models.inner_maps import shows_inside
 from boneray.report.association_picture import scatter_plot
 from boneray.report.benchmark_figures import Bar, Place, cost_front, curves, grouped_bars
 from boneray.report.benchmark_panels import case_panel, worst_cases
 from boneray.report.drawing import Drawing
+from boneray.report.feature_maps import map_figures, switch_figures
+from boneray.report.inside import look_inside
 from boneray.report.ranking_pictures import blob_plot, file_stem, write_drawing
 
 Row = dict[str, Any]
 PANELS = 4
+SIDE_BY_SIDE = 4
 STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;max-width:1100px;margin:2rem auto;padding:0 1rem}"
     "table{border-collapse:collapse;margin:1rem 0;display:block;overflow-x:auto}"
@@ -78,6 +82,7 @@ def _figures(folder: Path, values: Row, missing: list[str]) -> Iterator[tuple[st
     yield from _conditions(values["conditions"])
     yield from _groups(values["groups"])
     yield from _panels(folder, values["cases"], missing)
+    yield from _insides(folder, values["cases"], missing)
 
 
 def _bar(row: Row) -> Bar:
@@ -166,9 +171,7 @@ def _panels(folder: Path, cases: Sequence[Row], missing: list[str]) -> Iterator[
             files, dice = {}, {}
             for row in mine:
                 if row["case"] == case_id and row["model"] not in files:
-                    fold = "" if row["fold"] is None else f"-fold{row['fold']}"
-                    cell = f"{data}-{row['model']}{fold}-seed{row['seed']}"
-                    file = folder / "cells" / cell / "predictions" / f"{case_id}.nii.gz"
+                    file = _cell(folder, row) / "predictions" / f"{case_id}.nii.gz"
                     if file.is_file():
                         files[row["model"]], dice[row["model"]] = file, row["dice"]
             try:
@@ -179,6 +182,57 @@ def _panels(folder: Path, cases: Sequence[Row], missing: list[str]) -> Iterator[
                 continue
             note = f"{data}, the worst case of {model}; red lies inside the reference, blue outside"
             yield f"panel-{data}-{case_id}", note, case_panel(case, files, dice, note=note)
+
+
+def _insides(folder: Path, cases: Sequence[Row], missing: list[str]) -> Iterator[tuple[str, str, Drawing]]:
+    """What the networks that show anything of their inside do with the case that one of them is worst on."""
+    for data in dict.fromkeys(row["data"] for row in cases):
+        plain = [row for row in cases if row["data"] == row["tested_on"] == data and not row["condition"]]
+        mine = [row for row in plain if row["dice"] is not None]
+        files = {row["model"]: _cell(folder, row) / "order.json" for row in mine}
+        try:
+            orders = {method: read_json(file, "order of a cell") for method, file in files.items() if file.is_file()}
+            showing = {method: order for method, order in orders.items() if shows_inside(order["model"])}
+        except BonerayError as error:
+            missing.append(f"maps inside the networks on {data}: {error}")
+            continue
+        for model in dict.fromkeys(order["model"] for order in showing.values()):
+            methods = [method for method, order in showing.items() if order["model"] == model]
+            if len(methods) > SIDE_BY_SIDE:
+                missing.append(f"maps inside {', '.join(methods[SIDE_BY_SIDE:])} on {data}: no room beside the others")
+            rows = [row for row in mine if row["model"] in methods[:SIDE_BY_SIDE]]
+            try:
+                yield from _insides_of(folder, data, rows, orders)
+            except (BonerayError, OSError) as error:
+                missing.append(f"maps inside {', '.join(methods)} on {data}: {error}")
+        if showing and len(showing) < len(orders):
+            silent = ", ".join(method for method in orders if method not in showing)
+            missing.append(f"maps inside {silent} on {data}: a model that shows none of its inside")
+
+
+def _insides_of(
+    folder: Path, data: str, rows: Sequence[Row], orders: dict[str, Row]
+) -> Iterator[tuple[str, str, Drawing]]:
+    """The sheets of methods of one model; each by its first cell that was tested on the case."""
+    worst = min(rows, key=lambda row: row["dice"])
+    shown = {row["model"]: row for row in reversed(rows) if row["case"] == worst["case"]}
+    case = read_case(Path(orders[worst["model"]]["data"]) / worst["case"], with_ct=False)
+    insides = []
+    for method, row in sorted(shown.items(), key=lambda item: list(orders).index(item[0])):
+        checkpoint = orders[method]["checkpoint"] or _cell(folder, row) / "run"
+        insides.append(look_inside(checkpoint, case, method=method))
+    model = insides[0].model
+    note = f"{data}, {model}, the worst case of {worst['model']}"
+    for name, drawing in map_figures(case, insides):
+        yield f"maps-{data}-{model}-{name}", f"{note}: {name} by level.", drawing
+    for name, drawing in switch_figures(case, insides):
+        yield f"switch-{data}-{name}", f"{note}: what {name} changes in the prediction.", drawing
+
+
+def _cell(folder: Path, row: Row) -> Path:
+    """The folder of the cell that a row of cases comes from."""
+    fold = "" if row["fold"] is None else f"-fold{row['fold']}"
+    return folder / "cells" / f"{row['data']}-{row['model']}{fold}-seed{row['seed']}"
 
 
 def _markdown(text: str) -> str:
