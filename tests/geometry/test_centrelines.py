@@ -127,6 +127,13 @@ def test_what_is_not_long_has_no_line(shape):
     assert centreline(LabelMap(data, Grid.cube(24, 36.0))) is None
 
 
+@pytest.mark.parametrize("number", range(3))
+def test_a_sponge_has_no_line(number):
+    """A third of the voxels of a slab, at random: all joined, and no way through it is its middle."""
+    data = (generator(number, "sponge").uniform(size=(64, 64, 16)) < 0.33).astype(np.uint8)
+    assert centreline(LabelMap(data, Grid((64, 64, 16), (5.6,) * 3, (0.0, 0.0, 0.0)))) is None
+
+
 def test_other_labels_are_passed_over():
     labels = tube(helix(90, 2.5)[0], 2.0)
     both = LabelMap(labels.data * 7, labels.grid)

@@ -187,9 +187,10 @@ def _cost(out: Path, study: Study, cell: Cell, order: dict[str, Any], say: Say) 
     file, key = _cost_file(out, cell), _cost_key(order)
     found = _kept_cost(file, key, study)
     if found is None:
-        alike = (_kept_cost(other, key, study) for other in sorted(file.parent.glob("*.json")))  # of another variant
-        measured = next((cost for cost in alike if cost is not None), None)
-        found = measured or {"key": key, "limit_s": study.most_step_s, **step_cost(order, study.most_step_s)}
+        others = (_cost_in(other) for other in sorted(file.parent.glob("*.json")))
+        same_limit = [other for other in others if other.get("limit_s") == study.most_step_s]
+        found = step_cost(order, study.most_step_s, {other["step"]: other for other in same_limit if other.get("step")})
+        found = {**found, "key": key, "limit_s": study.most_step_s}
         write_json(file, found)
         found = read_json(file, "cost")
         if found["refused"]:
@@ -210,13 +211,16 @@ def _cost_key(order: dict[str, Any]) -> str:
 
 
 def _kept_cost(file: Path, key: str, study: Study) -> dict[str, Any] | None:
-    if not file.is_file():
-        return None
+    found = _cost_in(file)
+    return found if found and (found.get("key"), found.get("limit_s")) == (key, study.most_step_s) else None
+
+
+def _cost_in(file: Path) -> dict[str, Any]:
+    """What the file says; nothing where it is not there or was not written to its end."""
     try:
-        found = read_json(file, "cost")
+        return read_json(file, "cost") if file.is_file() else {}
     except BonerayError:
-        return None
-    return found if (found.get("key"), found.get("limit_s")) == (key, study.most_step_s) else None
+        return {}
 
 
 def _known_cost(out: Path, study: Study, data: DataSet, cell: Cell, order: dict[str, Any]) -> dict[str, Any]:

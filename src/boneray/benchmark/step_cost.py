@@ -5,48 +5,61 @@ Measured once per study, in a process of its own, and kept, so that a study whic
 
 from __future__ import annotations
 
+import hashlib
 import json
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 
+from boneray import __version__
 from boneray.core.config import load_settings
 from boneray.core.errors import BonerayError
+from boneray.io.files import json_text
 from boneray.losses.registry import training_loss
 from boneray.models.checkpoint import build_network
 from boneray.models.cost import count, sample_batch
-from boneray.models.registry import MODELS
+from boneray.models.registry import MODELS, Task
 from boneray.training.plan import TrainSettings, plan
 from boneray.training.run import choose_accelerator
 
 FASTEST_GFLOPS = 200.0  # of one processor core in 32 bits; no step can be quicker than its operations at this rate
 BACKWARD = 3.0  # a step is a forward pass and about two more
-RUNS = 3
+RUNS, ENOUGH_S = 2, 1.0  # steps that are timed; fewer where they took so many seconds
 
 
-def step_cost(order: dict[str, Any], most_step_s: float | None) -> dict[str, Any]:
+def step_cost(
+    order: dict[str, Any], most_step_s: float | None, known: Mapping[str, dict[str, Any]] = MappingProxyType({})
+) -> dict[str, Any]:
     """Parameters, GFLOP of a forward pass, seconds and MB of a training step, and why it is not run, or "".
 
     A step that cannot be under `most_step_s` by its operations alone is not tried.
 
     Args:
         order: model, data folder, training settings, threads and device (see `boneray.benchmark.run`).
+        known: costs by their `step`: one that was measured for another variant, or on other data of the
+            same grid, pictures, views and number of bones, is not measured again.
     """
     found: dict[str, Any] = {"parameters": None, "gflop": None, "step_s": None, "step_memory_mb": None, "refused": ""}
     spec = MODELS.get(order["model"]).value
     try:
         settings = load_settings(TrainSettings, base=order["train"])
         card = plan(order["model"], Path(order["data"]), settings).card
+        step = _step(order, card.task)
+        if step in known:
+            return dict(known[step])
         cost = count(order["model"], card.task, settings.model)
         on_cpu = choose_accelerator(order["device"]) == "cpu"
     except BonerayError as error:
         return {**found, "refused": str(error)}
+    found["step"] = step
     found |= {"parameters": cost.parameters, "gflop": cost.flop / 1e9}
     if not spec.learns_by_gradient:
         return found
@@ -58,6 +71,14 @@ def step_cost(order: dict[str, Any], most_step_s: float | None) -> dict[str, Any
     if on_cpu and most_step_s is not None and not found["refused"] and found["step_s"] > most_step_s:
         found["refused"] = f"a step takes {found['step_s']:.1f} s; the limit is {most_step_s:g} s"
     return found
+
+
+def _step(order: dict[str, Any], task: Task) -> str:
+    """Hash of all that a training step depends on."""
+    train = order["train"]
+    recipe = {name: train["recipe"].get(name) for name in ("batch_size", "loss", "precision")}
+    asked = [__version__, order["model"], train["model"], recipe, order["threads"], order["device"], asdict(task)]
+    return hashlib.sha256(json_text(asked).encode()).hexdigest()
 
 
 def _in_its_own_process(order: dict[str, Any]) -> dict[str, Any]:
@@ -77,8 +98,8 @@ def _in_its_own_process(order: dict[str, Any]) -> dict[str, Any]:
 def measured_step(order: dict[str, Any]) -> dict[str, Any]:
     """Median seconds of a few training steps on noise, and the most memory of this process in MB.
 
-    On the CPU the seconds are those of the processor divided by the threads, which other work on
-    the machine changes little.
+    The first step warms up and is not counted; one slow step after it is enough. On the CPU the seconds are
+    those of the processor divided by the threads, which other work on the machine changes little.
     """
     import resource  # not on every system
 
@@ -97,8 +118,8 @@ def measured_step(order: dict[str, Any]) -> dict[str, Any]:
         batch = replace(batch, intensities=torch.randn(shape, generator=torch.Generator().manual_seed(0)))
     batch = batch.to(device)
     optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
-    seconds = []
-    for _ in range(RUNS):
+    seconds: list[float] = []
+    while len(seconds) < 1 + RUNS and sum(seconds[1:]) < ENOUGH_S:
         start, start_cpu = time.perf_counter(), time.process_time()
         optimiser.zero_grad()
         training_loss(recipe.loss, network(batch), batch.reference(learns), learns=learns).backward()

@@ -28,6 +28,7 @@ DEPTH_POWER = 3
 # Widths of the Gaussian along the line: below 0.6 radii of the bone the line begins to swing between its walls.
 WIDTH_RADII, WIDTH_VOXELS = 0.7, 1.2
 ROUNDS = 4
+MOST_GROWTH = 1.5  # of the line while it is centred: those of bones stay within 1.2, in a sponge it doubles every round
 END_PART_MM = 15.0
 AREA_VOXELS = 1.0
 GAP_MM, BEND_DEG = 10.0, 40.0
@@ -69,6 +70,7 @@ class Centreline:
 def centreline(labels: LabelMap, bone_id: int = 1) -> Centreline | None:
     """The centreline of one label; None if it is absent, tiny (30 voxels) or not longer than thrice its radius.
 
+    None as well for a sponge, as an untrained network draws it: a line that winds through it has no middle to find.
     Parts broken off are joined to the largest where the gap is below 10 mm and the directions agree
     within 40 degrees; the rest is left out and lowers `kept_share`. Which end comes first follows
     from the array only; callers that need an order take it from the anatomy.
@@ -173,9 +175,10 @@ def _curve(
     volume = len(voxels) * grid.voxel_volume_mm3
     thick = float(np.sqrt(volume / (np.pi * STEP_MM * len(line))))
     width = max(WIDTH_RADII * thick, WIDTH_VOXELS * max(grid.spacing_mm))
+    most = MOST_GROWTH * len(line)
     for _ in range(ROUNDS):
         line, area = _centred(line, points, grid.voxel_volume_mm3, width, thick)
-        if len(line) < 3:
+        if not 3 <= len(line) <= most:
             return None
     radius = float(np.sqrt(np.median(area[area > 0]) / np.pi))
     line = _trimmed(line, area, radius)

@@ -164,7 +164,7 @@ def find_rib(facts: BoneFacts) -> Rib:
     """The centreline of a rib, head first, with every reason to doubt it."""
     line = mesh_centreline(facts.mesh) if facts.mask is None else centreline(facts.mask)
     if line is None:
-        return Rib(None, np.zeros((0, 3)), "too few voxels, or not longer than thrice its radius: no line")
+        return Rib(None, np.zeros((0, 3)), "too few voxels, not longer than thrice its radius, or a sponge: no line")
     outwards = -1.0 if bone_side(facts.bone) == "left" else 1.0
     way = line.points_mm[-1] - line.points_mm[0]
     points = line.points_mm if way[1] + outwards * way[0] >= 0 else line.points_mm[::-1]

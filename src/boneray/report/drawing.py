@@ -118,7 +118,7 @@ class Drawing:
             else:
                 _paint(pen, stroke, scale)
         buffer = io.BytesIO()
-        image.reduce(OVERSAMPLING).save(buffer, format="PNG", optimize=True)
+        image.reduce(OVERSAMPLING).save(buffer, format="PNG")
         return buffer.getvalue()
 
 

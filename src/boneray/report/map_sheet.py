@@ -205,5 +205,5 @@ def _blocks(picture: NDArray[np.uint8], least: int = 0) -> bytes:
     """PNG of the picture with every pixel as a block."""
     times = least or max(1, math.ceil(FINEST_PX / max(picture.shape[:2])))
     buffer = io.BytesIO()
-    Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(buffer, format="PNG", optimize=True)
+    Image.fromarray(picture.repeat(times, axis=0).repeat(times, axis=1)).save(buffer, format="PNG")
     return buffer.getvalue()

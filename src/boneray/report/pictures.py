@@ -149,5 +149,5 @@ def _colour(colours: Mapping[str, Colour], name: str) -> Colour:
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
+    image.save(buffer, format="PNG")
     return buffer.getvalue()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from boneray.core.mesh import Mesh
 
 AMBIENT = 0.32
-CHUNK_PIXELS = 2_000_000
+LEAST_AREA = 1e-12  # pixels; a triangle below it is seen from its edge
+EDGE = 1e-9  # share of a triangle by which a pixel on its border may lie outside
+_LENGTH = math.hypot(0.35, 0.45, 0.82)
+LAMP = (-0.35 / _LENGTH, 0.45 / _LENGTH, 0.82 / _LENGTH)
 
 
 @dataclass(frozen=True)
@@ -37,41 +42,44 @@ def draw(
     """
     faces = mesh.faces[mesh.face_normals @ np.array(view.axes[2]) > 0]
     corners = _screen(mesh, view)[faces]
-    normals = _vertex_normals(mesh) @ np.array(view.axes).T
-    low = np.clip(np.floor(corners[..., :2].min(axis=1)), 0, None).astype(int)
-    high = np.minimum(np.ceil(corners[..., :2].max(axis=1)), np.array(view.shape[::-1]) - 1).astype(int)
-    widths = np.clip(high - low + 1, 0, None)
-    counts = widths.prod(axis=1)
-    parts = max(1, int(np.ceil(counts.sum() / CHUNK_PIXELS)))
-    for part in np.array_split(np.arange(len(counts)), parts):
-        _fill(picture, depth, corners[part], normals[faces[part]], low[part], widths[part], colour)
+    normals = (_vertex_normals(mesh) @ np.array(view.axes).T)[faces]
+    low = np.clip(np.floor(corners[..., :2].min(axis=1)), 0, None).astype(np.int64)
+    high = np.minimum(np.ceil(corners[..., :2].max(axis=1)), np.array(view.shape[::-1]) - 1).astype(np.int64)
+    _fill(picture, depth, corners, normals, low, high, np.array(colour, np.float64))
 
 
+@njit(cache=True, nogil=True)
 def _fill(
     picture: NDArray[np.uint8],
     depth: NDArray[np.float64],
     corners: NDArray[np.float64],
     normals: NDArray[np.float64],
     low: NDArray[np.int64],
-    widths: NDArray[np.int64],
-    colour: tuple[int, int, int],
+    high: NDArray[np.int64],
+    colour: NDArray[np.float64],
 ) -> None:
-    counts = widths.prod(axis=1)
-    face = np.repeat(np.arange(len(counts)), counts)
-    step = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
-    column = low[face, 0] + step % widths[face, 0]
-    row = low[face, 1] + step // widths[face, 0]
-    weights, inside = _barycentric(corners[face, :, :2], column, row)
-    face, column, row, weights = face[inside], column[inside], row[inside], weights[inside]
-    z = np.einsum("nk,nk->n", weights, corners[face, :, 2])
-    order = np.argsort(z)
-    face, column, row, weights, z = face[order], column[order], row[order], weights[order], z[order]
-    near = z > depth[row, column]
-    face, column, row, weights, z = face[near], column[near], row[near], weights[near], z[near]
-    normal = np.einsum("nk,nkd->nd", weights, normals[face])
-    picture[row, column, :3] = np.round(_light(normal)[:, None] * np.array(colour))
-    picture[row, column, 3] = 255
-    depth[row, column] = z
+    """Every pixel from low to high of each of n triangles: corners (n, 3, 3) as `_screen`, normals (n, 3, 3)."""
+    for face in range(len(corners)):
+        (ax, ay, az), (bx, by, bz), (cx, cy, cz) = corners[face, 0], corners[face, 1], corners[face, 2]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) <= LEAST_AREA:
+            continue
+        for row in range(low[face, 1], high[face, 1] + 1):
+            for column in range(low[face, 0], high[face, 0] + 1):
+                u = ((bx - column) * (cy - row) - (by - row) * (cx - column)) / area
+                v = ((cx - column) * (ay - row) - (cy - row) * (ax - column)) / area
+                w = ((ax - column) * (by - row) - (ay - row) * (bx - column)) / area
+                if min(u, v, w) < -EDGE:
+                    continue
+                z = u * az + v * bz + w * cz
+                if z <= depth[row, column]:
+                    continue
+                depth[row, column] = z
+                normal = u * normals[face, 0] + v * normals[face, 1] + w * normals[face, 2]
+                light = _light(normal[0], normal[1], normal[2])
+                for channel in range(3):
+                    picture[row, column, channel] = round(light * colour[channel])
+                picture[row, column, 3] = 255
 
 
 def _screen(mesh: Mesh, view: Viewpoint) -> NDArray[np.float64]:
@@ -79,22 +87,6 @@ def _screen(mesh: Mesh, view: Viewpoint) -> NDArray[np.float64]:
     local = (mesh.vertices_mm - np.array(view.centre_mm)) @ np.array(view.axes).T / view.mm_per_pixel
     rows, columns = view.shape
     return np.stack([local[:, 0] + (columns - 1) / 2, (rows - 1) / 2 - local[:, 1], local[:, 2]], axis=1)
-
-
-def _barycentric(
-    corners: NDArray[np.float64], column: NDArray[np.int64], row: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    point = np.stack([column, row], axis=1)
-    area = _cross(b - a, c - a)
-    safe = np.where(np.abs(area) > 1e-12, area, np.inf)
-    weights = np.stack([_cross(b - point, c - point), _cross(c - point, a - point), _cross(a - point, b - point)], 1)
-    weights /= safe[:, None]
-    return weights, np.isfinite(safe) & (weights >= -1e-9).all(axis=1)
-
-
-def _cross(u: NDArray[np.float64], v: NDArray[np.float64]) -> NDArray[np.float64]:
-    return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
 
 
 def _vertex_normals(mesh: Mesh) -> NDArray[np.float64]:
@@ -105,9 +97,9 @@ def _vertex_normals(mesh: Mesh) -> NDArray[np.float64]:
     return sums
 
 
-def _light(normal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Brightness 0..1 of unscaled normals in view axes: one lamp above the left shoulder of the eye."""
-    lamp = np.array([-0.35, 0.45, 0.82])
-    length = np.linalg.norm(normal, axis=1)
-    cosine = np.divide(normal @ (lamp / np.linalg.norm(lamp)), length, out=np.zeros(len(normal)), where=length > 0)
-    return AMBIENT + (1.0 - AMBIENT) * np.clip(cosine, 0.0, 1.0)
+@njit(cache=True, nogil=True)
+def _light(x: float, y: float, z: float) -> float:
+    """Brightness 0..1 of an unscaled normal in view axes: one lamp above the left shoulder of the eye."""
+    length = np.sqrt(x * x + y * y + z * z)
+    cosine = (x * LAMP[0] + y * LAMP[1] + z * LAMP[2]) / length if length > 0 else 0.0
+    return AMBIENT + (1.0 - AMBIENT) * max(cosine, 0.0)
