@@ -120,7 +120,7 @@ def test_what_is_refused_or_fails_is_a_row_with_its_reason(whole, tmp_path):
     _, done = whole
     rows = {row["model"]: row for row in done["models"]}
     assert rows["swin_unetr"]["status"] == "not run" and "takes 64" in rows["swin_unetr"]["reason"]
-    assert rows["mean_shape"]["seeds"] == "1 of 1" and rows["raylift_tiny"]["seeds"] == "2 of 2"
+    assert rows["mean_shape"]["runs"] == "1 of 1" and rows["raylift_tiny"]["runs"] == "2 of 2"
     bad = {**TINY, "models": ["mean_shape", "raylift_tiny"], "seeds": [1]}
     bad["recipe"] = {"validations": 1, "learning_rate": 1e30, "warmup_fraction": 0.0}
     bad["cases_seen"] = 8

@@ -17,6 +17,7 @@ Folds are pooled by patient: a patient counts once for every seed, with the mean
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -50,7 +51,7 @@ COLUMNS = (
     ("hd95_mm", "HD95 (mm)", ".1f"),
     ("assd_mm", "ASSD (mm)", ".2f"),
     ("found", "bones found", ""),
-    ("seeds", "seeds", ""),
+    ("runs", "runs", ""),
 )
 
 
@@ -269,24 +270,20 @@ def cell_means(cell: Row) -> Row:
 
 def model_rows(study: Study, cells: Sequence[Row], costs: dict[tuple[str, str], Row]) -> list[Row]:
     """One row per data set and model, the best Dice first, then those without a result with the reason."""
-    rows = []
+    rows: list[Row] = []
+    planned = Counter((cell.data, cell.model) for cell in study.cells())
     for data in study.data:
         of_data = []
-        for model in [method.name for method in study.methods()]:
-            if data.only_tested:
-                continue
+        for model in [method for of, method in planned if of == data.name]:
             mine = [cell for cell in cells if (cell["data_name"], cell["model"]) == (data.name, model)]
             cost = costs.get((data.name, model), {})
-            of_data.append(_model_row(study, data.name, model, mine, cost))
+            of_data.append(_model_row(data.name, model, planned[data.name, model], mine, cost))
         rows += sorted(of_data, key=lambda row: (row["dice"] is None, -(row["dice"] or 0.0), row["model"]))
     return rows
 
 
-def _model_row(study: Study, data: str, model: str, cells: Sequence[Row], cost: Row) -> Row:
+def _model_row(data: str, model: str, planned: int, cells: Sequence[Row], cost: Row) -> Row:
     done = [cell_means(cell) for cell in cells if cell["status"] == OK]
-    method = study.method(model)
-    planned = len(study.seeds) if method.needs_seeds else 1
-    planned *= 1 if method.checkpoint else max(1, len(study.folds))
     reasons = [cost.get("refused", "")] if cost.get("refused") else []
     reasons += list(dict.fromkeys(cell["reason"] for cell in cells if cell["status"] != OK))
     if not reasons and len(cells) < planned:
@@ -309,7 +306,7 @@ def _model_row(study: Study, data: str, model: str, cells: Sequence[Row], cost: 
         if cost.get("refused")
         else "failed",
         "reason": "; ".join(reasons),
-        "seeds": f"{len(done)} of {planned}",
+        "runs": f"{len(done)} of {planned}",
         "dice": _mean(dice),
         "dice_low": low,
         "dice_high": high,

@@ -14,7 +14,7 @@ COMPARED = (
     "data", "model", "tested_on", "condition", "metric", "first", "second", "change", "change_low", "change_high",
     "n_patients", "n_dropped", "reason",
 )  # fmt: skip
-SHOWN = ("model", "parameters", "gflop", "step_s", "dice", "dice_low", "dice_high", "nsd", "hd95_mm", "seeds")
+SHOWN = ("model", "parameters", "gflop", "step_s", "dice", "dice_low", "dice_high", "nsd", "hd95_mm", "runs")
 
 
 def add_commands(app: typer.Typer) -> None:
