@@ -12,16 +12,14 @@ from boneray.benchmark.cell_run import finished, run_cell, run_cell_alone
 from boneray.benchmark.run import plan_study, run_study
 from boneray.benchmark.study import Study, read_study
 from boneray.benchmark.study_tables import (
-    MEASURED,
     case_rows,
     cell_means,
     condition_rows,
-    latex,
-    markdown,
     measured_rows,
     model_rows,
     seed_interval,
 )
+from boneray.benchmark.study_text import MEASURED, further_markdown, latex, markdown
 from boneray.core.errors import ConfigError, InputError
 from boneray.io.case_folder import read_case
 
@@ -307,3 +305,29 @@ def test_measurement_errors_are_counted_with_what_could_not_be_measured():
     (row,) = measured_rows([{**shared, "cases": cases}])
     assert (row["bias"], row["mae"], row["n"], row["n_sure"], row["n_reference"]) == (-1.0, 3.0, 2, 1, 3)
     assert [r.get("error_head_mm") for r in case_rows([{**shared, "cases": cases}])] == [2.0, 4.0, None]
+
+
+def test_groups_are_lines_and_methods_columns():
+    def row(model, group, dice, low, patients, data="femur"):
+        span = {"dice_low": low, "dice_high": None if low is None else dice + 0.1}
+        return {
+            "data": data,
+            "model": model,
+            "by": "side",
+            "group": group,
+            "dice": dice,
+            **span,
+            "n_patients": patients,
+        }
+
+    rows = [row("a", "left", 0.5, 0.4, 3), row("a", "right", 0.6, None, 2), row("b", "left", 0.25, None, 1)]
+    text = further_markdown(
+        {"groups": [*rows, row("a", "left", 0.7, None, 1, "pelvis")], "conditions": [], "measured": [], "printed": []}
+    )
+    assert text.splitlines() == [
+        "", "## femur, Dice by side", "",
+        "| side | patients | a | b |", "| --- | --- | --- | --- |",
+        "| left | 3 | 0.500 (0.40 to 0.60) | 0.250 |", "| right | 2 | 0.600 | – |",
+        "", "## pelvis, Dice by side", "", "| side | patients | a |", "| --- | --- | --- |", "| left | 1 | 0.700 |",
+    ]  # fmt: skip
+    assert further_markdown({"groups": [], "conditions": [], "measured": [], "printed": []}) == ""
