@@ -91,4 +91,4 @@ def _first_problem(kind: type[Settings], error: ValidationError) -> str:
             fields = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else fields
         last = str(problem["loc"][-1])
         return unknown_name("setting", last, [*fields.model_fields]).replace(f"'{last}'", f"'{where}'", 1)
-    return f"setting {where}: {problem['msg']}, got {problem.get('input')!r}"
+    return f"setting {where}: {problem['msg'].removeprefix('Value error, ')}, got {problem.get('input')!r}"
